@@ -1,0 +1,16 @@
+"""Plugin package for MMDetection 3.x: `custom_imports = dict(imports=['mmdet_ext'], allow_failed_imports=False)`.
+
+Importing the package registers every module in mmdet's registries and makes `mmdet_ext::` config paths known to
+mmengine.
+"""
+
+from mmengine.config.utils import MODULE2PACKAGE
+
+from . import datasets, engine, models
+from .compat import CONFIG_PACKAGE, check_versions
+from .version import __version__
+
+check_versions()
+MODULE2PACKAGE.setdefault('mmdet_ext', CONFIG_PACKAGE)
+
+__all__ = ['__version__', 'datasets', 'engine', 'models']

@@ -1,0 +1,1 @@
+"""Tables and pictures about data sets, graphs and trained detectors. Nothing in `mmdet_ext.models` imports it."""

@@ -1,0 +1,111 @@
+"""The only place that knows version differences of torch, mmengine and the onedl fork."""
+
+import contextlib
+import datetime
+import os
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.logging import HistoryBuffer
+
+from mmdet_ext.utils.host_versions import untested_hosts
+
+# The value for `mmdet_ext` in mmengine's MODULE2PACKAGE: a module of ours, not our distribution. mmengine 0.10.7 looks
+# for a distribution's package in its `location`, where an editable install has none; a name that is no distribution it
+# leaves to importlib, which is right in a wheel, an editable install and a checkout alike, and in the fork.
+CONFIG_PACKAGE = 'mmdet_ext.version'
+
+
+def check_versions() -> None:
+    """Warn once, never fail, when a host package is outside the tested range."""
+    untested = untested_hosts()
+    if untested:
+        what = '; '.join(untested)
+        warnings.warn(f'mmdet_ext was not tested with: {what}. Going on; tools/check_env.py tells more.', stacklevel=2)
+
+
+def _statistic(owner: Any, name: str) -> Any:
+    """Stand-in for the `getattr` in a pickled `HistoryBuffer`: it gives its statistics functions and nothing else."""
+    if owner is not HistoryBuffer or name not in HistoryBuffer._statistics_methods:
+        raise pickle.UnpicklingError(f'Unsupported global: GLOBAL builtins.getattr of {owner!r} and {name!r}')
+    return HistoryBuffer._statistics_methods[name]
+
+
+def _checkpoint_types() -> list[Callable | tuple[Callable, str]]:
+    """What mmengine puts into a checkpoint beside tensors: loss histories, which are numpy arrays in an object.
+
+    A history also pickles its statistics functions, as a call of `getattr`; the fork allows all of `getattr` for it.
+    """
+    HistoryBuffer()  # fills the table of statistics
+    core = np._core if hasattr(np, '_core') else np.core  # numpy < 2
+    numbers = (np.float16, np.float32, np.float64, np.int8, np.uint8, np.int32, np.uint32, np.int64, np.bool_, np.str_)
+    rebuild = [core.multiarray._reconstruct, core.multiarray.scalar, np.ndarray, np.dtype]
+    return [HistoryBuffer, (_statistic, 'builtins.getattr'), *rebuild, *{type(np.dtype(number)) for number in numbers}]
+
+
+def allow_checkpoint_types() -> None:
+    """Let `torch.load(weights_only=True)` read mmengine's checkpoints in this process, from now on.
+
+    mmengine 0.10.7 calls `torch.load` plainly, and torch >= 2.6 then refuses the loss histories of a training
+    checkpoint. The types allowed here only hold numbers; everything else stays refused. Older torch has no list.
+    """
+    if hasattr(torch.serialization, 'add_safe_globals'):
+        torch.serialization.add_safe_globals(_checkpoint_types())
+
+
+@contextlib.contextmanager
+def checkpoint_types() -> Iterator[None]:
+    """The same as `allow_checkpoint_types`, within a `with` block only; blocks nest, unlike torch's `safe_globals`."""
+    if not hasattr(torch.serialization, 'get_safe_globals'):
+        yield
+        return
+    before = torch.serialization.get_safe_globals()
+    allow_checkpoint_types()
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
+@contextlib.contextmanager
+def cpu_ranks(cfg: Config) -> Iterator[None]:
+    """Make several ranks work on a machine without accelerator, over gloo; elsewhere do nothing.
+
+    mmengine would call `torch.cuda.set_device` for each rank and hand DDP a device number. It does neither when a
+    process group exists already and the wrapper's config says `device_ids=None`. The group is closed at the end.
+
+    Args:
+        cfg: Config of the Runner; `model_wrapper_cfg` is set in it.
+
+    Raises:
+        ValueError: A launcher other than torchrun (`pytorch`), on a machine without accelerator.
+    """
+    if cfg.get('launcher', 'none') == 'none' or get_device() != 'cpu' or torch.distributed.is_initialized():
+        yield
+        return
+    if cfg.launcher != 'pytorch':
+        raise ValueError(f"--launcher {cfg.launcher} needs GPUs; ranks on CPUs are started by torchrun ('pytorch').")
+    options: dict[str, Any] = {}
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    if timeout is not None:
+        options['timeout'] = datetime.timedelta(seconds=timeout)
+    os.environ.setdefault('LOCAL_RANK', '0')
+    torch.distributed.init_process_group('gloo', **options)
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    if 'DistributedDataParallel' in str(wrapper['type']):
+        wrapper.setdefault('device_ids', None)
+        wrapper.setdefault('broadcast_buffers', False)
+        wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
+    cfg.model_wrapper_cfg = wrapper
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,5 @@
+"""Around the Runner: hooks (registered here), and the launchers, options and checkpoints behind `tools/`."""
+
+from . import hooks
+
+__all__ = ['hooks']

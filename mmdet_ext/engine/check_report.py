@@ -1,0 +1,44 @@
+"""Prints what `check_config` finds as a table."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mmdet_ext.datasets.image_checks import ImageScope
+
+from .config_check import check_config
+
+
+def report_problems(
+    config: str, images: ImageScope = 'sample', num_images: int = 200, cfg_options: Mapping[str, Any] | None = None
+) -> int:
+    """Check a config and print its problems.
+
+    Args:
+        config: Config file.
+        images: Which images to decode, see `check_images`.
+        num_images: Size of the sample of images per data set.
+        cfg_options: Options that override the config.
+
+    Returns:
+        Exit code: 1 with errors, 0 with warnings only or nothing.
+    """
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(dict(cfg_options or {}))
+    problems = check_config(cfg, images, num_images)
+    console = Console()
+    if not problems:
+        console.print(f'{config}: no problems found', highlight=False, markup=False)
+        return 0
+    table = Table('severity', 'where', 'problem', show_lines=True)
+    table.columns[1].overflow = 'fold'
+    for problem in problems:
+        color = 'red' if problem.severity == 'error' else 'yellow'
+        # Class and file names may hold brackets, which rich would take for markup.
+        table.add_row(f'[{color}]{problem.severity}[/]', escape(problem.where), escape(problem.message))
+    console.print(table)
+    return int(any(problem.severity == 'error' for problem in problems))

@@ -1,0 +1,201 @@
+"""Checkpoints: read them safely, find the newest one a run can resume from, and see whether one fits a model."""
+
+import logging
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import CheckpointLoader
+from torch import nn
+
+from ..compat import checkpoint_types
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU without ever running code from it (`weights_only=True`).
+
+    Tensors of a local file are mapped, not copied, so a look at a large checkpoint is cheap.
+
+    Args:
+        path: Local file, or an address mmengine knows (`https://`, `torchvision://` ...).
+
+    Returns:
+        The checkpoint's dict.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is half-written or no checkpoint, or holds objects other than tensors and plain data.
+    """
+    if re.match(r'[\w-]+:', str(path)):
+        with checkpoint_types():
+            return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no checkpoint {path}.')
+    try:
+        with checkpoint_types():
+            checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        refused = re.search(r'(?:GLOBAL|Unsupported (?:global|class))\W+(?:GLOBAL )?([\w.]+)', str(error))
+        if refused is None:
+            raise ValueError(f'{path} is half-written or no checkpoint: it cannot be read.') from error
+        raise ValueError(
+            f'{path} is refused: it holds a Python object ({refused[1]}), and loading that could run code.'
+        ) from error
+    except Exception as error:  # the unpickler fails in any way on bytes that are no pickle
+        raise ValueError(f'{path} is half-written or no checkpoint: it cannot be read.') from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f'{path} is no checkpoint: it holds a {type(checkpoint).__name__}, not a dict.')
+    return checkpoint
+
+
+def _state_of(path: Path) -> tuple[bool, str | None]:
+    """Whether a run can resume from a file, and what is wrong with it when it cannot even be read."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except (FileNotFoundError, ValueError) as error:
+        return False, str(error)
+    return 'message_hub' in checkpoint and {'epoch', 'iter'} <= set(checkpoint.get('meta', {})), None
+
+
+def find_resumable(work_dir: str | Path) -> Path | None:
+    """The checkpoint that `--resume` without a path continues from.
+
+    That is the one `last_checkpoint` names, as in mmengine; when it is half-written or gone, the newest one in the
+    directory that can be read. Every unreadable one is named in a warning.
+
+    Args:
+        work_dir: Directory of the interrupted run.
+
+    Returns:
+        The file (a directory for DeepSpeed checkpoints, which are not looked into), or None to start from scratch.
+    """
+    work_dir = Path(work_dir)
+    marker = work_dir / 'last_checkpoint'
+    marked = [Path(name)] if marker.is_file() and (name := marker.read_text().strip()) else []
+    if marked and marked[0].is_dir():
+        return marked[0]
+    others = sorted(work_dir.glob('*.pth'), key=lambda file: file.stat().st_mtime, reverse=True)
+    candidates = marked + [file for file in others if not marked or file.resolve() != marked[0].resolve()]
+    states = {file: _state_of(file) for file in candidates}
+    chosen = next((file for file in candidates if states[file][0]), None)
+    for _, problem in states.values():
+        if problem is not None:
+            instead = f'resuming from {chosen}' if chosen else 'no readable one is left, training starts from scratch'
+            print_log(f'{problem} Ignored: {instead}.', 'current', logging.WARNING)
+    return chosen
+
+
+def check_resumable(path: str | Path) -> None:
+    """Refuse to resume from a file that cannot be resumed from, and name one that can.
+
+    Args:
+        path: The checkpoint given to `--resume`.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file cannot be read, or holds weights only.
+    """
+    if re.match(r'[\w-]+:', str(path)) or Path(path).is_dir():
+        return
+    resumable, problem = _state_of(Path(path))
+    if resumable:
+        return
+    problem = problem or f'{path} holds weights but no training state; give it as load_from, not to --resume.'
+    good = find_resumable(Path(path).parent)
+    hint = f' Resume from {good}, or with --resume alone.' if good else ''
+    raise (ValueError if Path(path).is_file() else FileNotFoundError)(problem + hint)
+
+
+@dataclass(frozen=True)
+class WeightsMatch:
+    """How a checkpoint fits a model: names of the model's tensors that it lacks, or holds in another shape."""
+
+    total: int
+    missing: tuple[str, ...]
+    other_shape: tuple[str, ...]
+    origin: str | None
+
+    @property
+    def complete(self) -> bool:
+        """Every tensor of the model is there."""
+        return not self.missing and not self.other_shape
+
+    @property
+    def nothing(self) -> bool:
+        """Not a single tensor of the model is there."""
+        return len(self.missing) + len(self.other_shape) == self.total
+
+    def summary(self, path: str | Path) -> str:
+        """One sentence for a person."""
+        first = ', '.join((*self.other_shape, *self.missing)[:3])
+        origin = f' The checkpoint was made by {self.origin}.' if self.origin else ''
+        return (
+            f"{path} does not fit the model: of the model's {self.total} tensors {len(self.missing)} are missing in "
+            f'it and {len(self.other_shape)} have another shape (first: {first}).{origin}'
+        )
+
+
+def _inner(model: Any) -> nn.Module:
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def match_weights(model: nn.Module, checkpoint: Mapping[str, Any]) -> WeightsMatch:
+    """Load a checkpoint into a model and report what did not fit.
+
+    The weights are really loaded, because modules may rename or reshape old keys while loading.
+
+    Args:
+        model: Detector, possibly wrapped for DDP or test-time augmentation.
+        checkpoint: As returned by `read_checkpoint`, or a bare state dict.
+
+    Returns:
+        The comparison; `num_batches_tracked` counters of old checkpoints do not count.
+    """
+    model = _inner(model)
+    state = {re.sub(r'^module\.', '', key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    names = [name for name in model.state_dict() if not name.endswith('num_batches_tracked')]
+    try:
+        missing, other_shape = model.load_state_dict(state, strict=False).missing_keys, []
+    except RuntimeError as error:
+        other_shape = re.findall(r'size mismatch for (\S+?):', str(error))
+        if not other_shape:
+            raise
+        rest = {key: value for key, value in state.items() if key not in other_shape}
+        missing = model.load_state_dict(rest, strict=False).missing_keys
+    lacking = [name for name in names if name in set(missing) - set(other_shape)]
+    meta = checkpoint.get('meta')
+    origin = meta.get('experiment_name') if isinstance(meta, Mapping) else None
+    return WeightsMatch(len(names), tuple(lacking), tuple(n for n in names if n in other_shape), origin)
+
+
+def check_weights(model: nn.Module, path: str | Path, *, strict: bool) -> WeightsMatch:
+    """Compare a checkpoint with the model it is to be loaded into.
+
+    Args:
+        model: Detector, possibly wrapped.
+        path: The checkpoint.
+        strict: Every tensor of the model has to be there (testing, resuming). Otherwise a part is enough
+            (fine-tuning), and what is missing is said in a warning.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ValueError: `strict` and something is missing, or nothing at all fits.
+    """
+    match = match_weights(model, read_checkpoint(path))
+    if match.nothing or (strict and not match.complete):
+        raise ValueError(match.summary(path) + ' Use the config it was trained with, or another checkpoint.')
+    if not match.complete:
+        print_log(match.summary(path) + ' These keep their initial values.', 'current', logging.WARNING)
+    return match

@@ -1,0 +1,207 @@
+"""Train and test from a config file: what `tools/train.py` and `tools/test.py` call."""
+
+# ruff: noqa: PT028  (`test` is no pytest function)
+
+import argparse
+import copy
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.evaluation import DumpDetResults
+from mmdet.registry import RUNNERS
+from mmdet.utils import setup_cache_size_limit_of_dynamo
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
+from torch import nn
+
+from ..compat import checkpoint_types, cpu_ranks
+from .cfg_options import check_cfg_options
+from .checkpoint import check_resumable, check_weights, find_resumable
+from .dataset_overlay import overlay_dataset
+
+
+def load_config(
+    config: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    dataset: str | Path | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """Read a config and apply what the command line adds: the data config first, then the options.
+
+    Args:
+        config: Config file.
+        work_dir: Where logs and checkpoints go; default the config's `work_dir`, else `work_dirs/<config stem>`.
+        dataset: Config whose data part replaces the config's, see `overlay_dataset`.
+        cfg_options: Dotted key to value; an unknown key gives a warning, see `check_cfg_options`.
+        launcher: `none`, `pytorch`, `slurm` or `mpi`.
+
+    Returns:
+        The config, ready for the Runner.
+
+    Raises:
+        ValueError: An option that would change nothing, or a data config without the needed parts.
+    """
+    setup_cache_size_limit_of_dynamo()
+    cfg = Config.fromfile(config)
+    cfg.launcher = launcher
+    if dataset is not None:
+        overlay_dataset(cfg, Config.fromfile(dataset))
+    if cfg_options:
+        for warning in check_cfg_options(cfg, cfg_options):
+            print_log(warning, 'current', logging.WARNING)
+        cfg.merge_from_dict(dict(cfg_options))
+        if any(key.startswith('custom_imports') for key in cfg_options):
+            import_modules_from_strings(**cfg.custom_imports)
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(config).stem)
+    return cfg
+
+
+def _set_resume(cfg: Config, resume: str | None) -> None:
+    """Decide which checkpoint a run continues from, before the Runner looks for one itself."""
+    if resume is not None:
+        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
+    if not cfg.get('resume'):
+        return
+    if cfg.get('load_from') is None:
+        found = find_resumable(cfg.work_dir)
+        cfg.resume, cfg.load_from = found is not None, None if found is None else str(found)
+    else:
+        check_resumable(cfg.load_from)
+
+
+def _build_runner(cfg: Config, *, strict: bool) -> Runner:
+    """Build the Runner, and compare the checkpoint it will load with its model."""
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    # FlexibleRunner builds its model later, and its checkpoints may be directories of shards.
+    if cfg.get('load_from') and isinstance(runner.model, nn.Module):
+        check_weights(runner.model, cfg.load_from, strict=strict)
+    return runner
+
+
+def train(
+    config: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    resume: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    dataset: str | Path | None = None,
+) -> Runner:
+    """Train a detector, as mmdet's `tools/train.py` does.
+
+    Args:
+        config: Config file.
+        work_dir: See `load_config`.
+        amp: Train with automatic mixed precision.
+        auto_scale_lr: Scale the learning rate with the whole batch size (the config's `auto_scale_lr`).
+        resume: A checkpoint, or `'auto'` for the newest readable one in the work directory.
+        cfg_options: See `load_config`.
+        launcher: See `load_config`.
+        dataset: See `load_config`.
+
+    Returns:
+        The runner after training.
+
+    Raises:
+        ValueError: `auto_scale_lr` without `base_batch_size` in the config, a checkpoint that does not fit or cannot
+            be read, or a faulty option.
+        FileNotFoundError: The checkpoint to resume from is not there.
+    """
+    cfg = load_config(config, work_dir=work_dir, dataset=dataset, cfg_options=cfg_options, launcher=launcher)
+    if amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ValueError(f'--auto-scale-lr: {config} has no auto_scale_lr=dict(base_batch_size=...); add it.')
+        cfg.auto_scale_lr.enable = True
+    _set_resume(cfg, resume)
+    with checkpoint_types(), cpu_ranks(cfg):
+        runner = _build_runner(cfg, strict=cfg.get('resume', False))
+        runner.train()
+    return runner
+
+
+def _set_test_time_augmentation(cfg: Config) -> None:
+    """Wrap the model for test-time augmentation; without a recipe in the config, a horizontal flip."""
+    if 'tta_model' not in cfg:
+        warnings.warn('The config has no tta_model: DetTTAModel with NMS at IoU 0.5, 100 boxes.', stacklevel=2)
+        nms = {'type': 'nms', 'iou_threshold': 0.5}
+        cfg.tta_model = {'type': 'DetTTAModel', 'tta_cfg': {'nms': nms, 'max_per_img': 100}}
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    if 'tta_pipeline' not in cfg:
+        warnings.warn('The config has no tta_pipeline: the test pipeline, plain and flipped.', stacklevel=2)
+        keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
+        flips = [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}]
+        pack = [{'type': 'PackDetInputs', 'meta_keys': keys}]
+        cfg.tta_pipeline = copy.deepcopy(dataset.pipeline)
+        cfg.tta_pipeline[-1] = {'type': 'TestTimeAug', 'transforms': [flips, pack]}
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def test(
+    config: str | Path,
+    checkpoint: str | Path,
+    *,
+    work_dir: str | Path | None = None,
+    out: str | None = None,
+    show: bool = False,
+    show_dir: str | None = None,
+    wait_time: float = 2,
+    tta: bool = False,
+    cfg_options: Mapping[str, Any] | None = None,
+    launcher: str = 'none',
+    dataset: str | Path | None = None,
+) -> dict[str, float]:
+    """Evaluate a checkpoint on the test set, as mmdet's `tools/test.py` does.
+
+    Args:
+        config: Config file.
+        checkpoint: The weights; each of the model's has to be in it.
+        work_dir: See `load_config`.
+        out: `.pkl` file for the predictions.
+        show: Show the predictions in a window.
+        show_dir: Directory below `work_dir/<time>/` for pictures of the predictions.
+        wait_time: Seconds between pictures shown.
+        tta: Test-time augmentation by `tta_model` and `tta_pipeline` of the config, or defaults.
+        cfg_options: See `load_config`.
+        launcher: See `load_config`.
+        dataset: See `load_config`.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ValueError: The checkpoint belongs to another model or cannot be read, `out` is no pickle file, or a faulty
+            option.
+        FileNotFoundError: The checkpoint is not there.
+    """
+    if out is not None and not out.endswith(('.pkl', '.pickle')):
+        raise ValueError(f'--out {out}: predictions are written as a pickle, name a .pkl file.')
+    cfg = load_config(config, work_dir=work_dir, dataset=dataset, cfg_options=cfg_options, launcher=launcher)
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    if show or show_dir:
+        trigger_visualization_hook(cfg, argparse.Namespace(show=show, show_dir=show_dir, wait_time=wait_time))
+    if tta:
+        _set_test_time_augmentation(cfg)
+    with checkpoint_types(), cpu_ranks(cfg):
+        runner = _build_runner(cfg, strict=True)
+        if out is not None:
+            runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
+        return runner.test()

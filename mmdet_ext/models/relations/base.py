@@ -1,0 +1,150 @@
+"""What a relation gets, what it gives, and how a flat batch of RoIs becomes a padded one.
+
+A relation lets the boxes of one image inform each other. It knows nothing of detectors: it reads a `RelationContext`
+and returns a `RelationOutput`, so it can be tested, exported and used in another head without a detector around it.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+
+
+@dataclass
+class Parts:
+    """Anatomy parts (or any fixed list of named regions) of every image.
+
+    boxes: (B, P, 4) xyxy in input-image pixels.
+    valid: (B, P) bool, False where an image lacks the part.
+    feats: (B, P, D) RoI features of the parts, or None.
+    """
+
+    boxes: Tensor
+    valid: Tensor
+    feats: Tensor | None = None
+
+
+@dataclass
+class RelationContext:
+    """Everything a relation may look at. N RoIs of B images, C classes with the background last.
+
+    feats: (N, D) RoI features of the whole batch.
+    rois: (N, 5) `[batch_index, x1, y1, x2, y2]` in input-image pixels.
+    img_shapes: (B, 2) height and width of each image, without batch padding.
+    cls_logits: (N, C + 1) scores of the base classifier on the same RoIs.
+    cls_weight: (C + 1, D + 1) weight and bias of the base classifier, the "global semantic pool".
+    feature_maps: tuple of (B, c, h, w), finest level first.
+    parts: see :class:`Parts`.
+    key_valid: (N,) bool, which RoIs may serve as keys (False for ground truth added to the proposals in training).
+    counts: RoIs per image when `rois` is grouped by image; None derives them, which costs a host sync.
+    want_maps: fill `RelationOutput.maps` (attention, adjacency) for plots.
+    """
+
+    feats: Tensor
+    rois: Tensor
+    img_shapes: Tensor
+    cls_logits: Tensor | None = None
+    cls_weight: Tensor | None = None
+    feature_maps: tuple[Tensor, ...] | None = None
+    parts: Parts | None = None
+    key_valid: Tensor | None = None
+    counts: tuple[int, ...] | None = None
+    want_maps: bool = False
+
+
+@dataclass
+class RelationOutput:
+    """feats: (N, E) relation features in the row order of the input; losses and maps by name."""
+
+    feats: Tensor
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    maps: dict[str, Tensor] = field(default_factory=dict)
+
+
+class BaseRelation(BaseModule):
+    """Base of all relations.
+
+    Args:
+        in_channels: D, width of the RoI features.
+        out_channels: E, width of the relation features.
+        init_cfg: as in mmengine.
+
+    Attributes:
+        needs: names of the optional `RelationContext` fields this relation cannot do without.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, in_channels: int, out_channels: int, init_cfg: dict | list[dict] | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        for name, value in (('in_channels', in_channels), ('out_channels', out_channels)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f'{type(self).__name__}: {name} must be a positive int, got {value!r}')
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+
+    def check(self, ctx: RelationContext) -> None:
+        """Raise a `ValueError` that says which field of the context is missing or of the wrong width."""
+        name = type(self).__name__
+        if ctx.feats.shape[-1] != self.in_channels:
+            raise ValueError(
+                f'{name} was built with in_channels={self.in_channels} but the RoI features are '
+                f'{ctx.feats.shape[-1]} wide; set in_channels={ctx.feats.shape[-1]}, or leave it out: the head knows it'
+            )
+        if ctx.feats.shape[0] != ctx.rois.shape[0]:
+            raise ValueError(f'{name}: {ctx.feats.shape[0]} feature rows for {ctx.rois.shape[0]} RoIs')
+        missing = sorted(field_ for field_ in self.needs if getattr(ctx, field_) is None)
+        if missing:
+            hint = ''
+            if {'cls_logits', 'cls_weight'} & set(missing):
+                hint = '; they come from the base classifier: set base_head=True in RelationBBoxHead'
+            raise ValueError(f'{name} needs {", ".join(missing)} in the relation context{hint}')
+
+    def forward(self, ctx: RelationContext) -> RelationOutput:
+        """Relation features of every RoI."""
+        raise NotImplementedError
+
+
+class Packing:
+    """A padded (B, Nmax, ...) view of a flat batch of RoIs, and the way back.
+
+    Rows keep their order inside an image; an image may have no RoI. With `counts` nothing is read back from the
+    device, and `torch.compile` sees static sizes.
+
+    Attributes:
+        mask: (B, Nmax) bool, True where a row holds a RoI.
+    """
+
+    def __init__(self, ctx: RelationContext) -> None:
+        image = ctx.rois[:, 0].long()
+        num_rois, num_imgs = len(image), len(ctx.img_shapes)
+        per_image = image.new_zeros(num_imgs).scatter_add(0, image, torch.ones_like(image))
+        if ctx.counts is None:
+            order = torch.argsort(image, stable=True)
+            width = int(per_image.max()) if num_imgs else 0
+        else:
+            if len(ctx.counts) != num_imgs or sum(ctx.counts) != num_rois:
+                raise ValueError(
+                    f'counts {ctx.counts} do not fit {num_rois} RoIs of {num_imgs} images: it must hold one number of '
+                    'RoIs per image, in the order of the images'
+                )
+            order = torch.arange(num_rois, device=image.device)
+            width = max(ctx.counts, default=0)
+        starts = per_image.cumsum(0) - per_image
+        rank = torch.empty_like(order)
+        rank[order] = torch.arange(num_rois, device=image.device)
+        self.image = image
+        self.index = image * width + rank - starts[image]
+        self.shape = (num_imgs, width)
+        self.mask = torch.arange(width, device=image.device) < per_image[:, None]
+
+    def pack(self, x: Tensor) -> Tensor:
+        """(N, ...) -> (B, Nmax, ...), padded with zeros."""
+        num_imgs, width = self.shape
+        padded = x.new_zeros((num_imgs * width, *x.shape[1:])).index_copy(0, self.index, x)
+        return padded.view(num_imgs, width, *x.shape[1:])
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """(B, Nmax, ...) -> (N, ...)."""
+        return x.flatten(0, 1)[self.index]

@@ -1,0 +1,163 @@
+"""Reasoning over classes: the base classifier's weights travel along a category graph back to every RoI."""
+
+from pathlib import Path
+from typing import cast
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from mmdet_ext.graphs import CategoryGraph
+
+from .base import BaseRelation, RelationContext, RelationOutput
+from .image_attention import ImageCategoryAttention
+
+ORDERS = ('reduce_first', 'map_first')
+REDUCES = ('linear', 'linear_relu')
+MAPPINGS = ('soft', 'argmax')
+EDGE_NORMS = (None, 'row', 'sym')
+
+
+def normalize_edges(matrix: Tensor, norm: str | None) -> Tensor:
+    """(C + 1, C + 1) adjacency; `'row'`: rows sum to 1, `'sym'`: D^-1/2 A D^-1/2. Rows without edges stay zero."""
+    if norm is None:
+        return matrix
+    degree = matrix.sum(1)
+    inverse = torch.where(degree > 0, 1 / degree.clamp(min=torch.finfo(degree.dtype).tiny), 0)
+    if norm == 'row':
+        return inverse[:, None] * matrix
+    return inverse.sqrt()[:, None] * matrix * inverse.sqrt()
+
+
+@MODELS.register_module()
+class CategoryGraphRelation(BaseRelation):
+    r"""Category relation of Reasoning-RCNN (CVPR 2019, section 3) and of SAR-Net's disease relation.
+
+    With the pool `M` (C+1, P) of the base classifier's weights, adjacency `A`, image attention
+    `a_b = softmax(q_b M^T)`: `G_b = act((a_b * A M) W)` and `f'_n = softmax(logits_n) G_b`.
+
+    Deviations from the released code: scores and pool belong to the very RoIs that are enhanced (theirs concatenate
+    rows of another sampling), any number of RoIs per image works, the image attention ignores batch padding, and the
+    graph carries class names that are compared with the data set's.
+
+    Args:
+        in_channels: D, width of the RoI features.
+        graph: path of a category graph file, `'identity'`, or `'none'` (no multiplication at all).
+        out_channels: E.
+        pool_channels: width of the base classifier's input; default `in_channels`.
+        pool_bias: the classifier's bias is one more column of the pool (P = pool_channels + 1).
+        attention: `dict(levels, in_channels, mid_channels, fc_act)` of :class:`ImageCategoryAttention`, or None.
+        order: `'reduce_first'` (as published) or `'map_first'`: project after the soft mapping.
+        reduce: `'linear_relu'` (as published) or `'linear'`.
+        detach_pool: no gradient from here to the base classifier's weights.
+        mapping: `'soft'` or `'argmax'` (the class of highest score only).
+        learnable: train the adjacency, starting from `graph`.
+        edge_norm: None keeps the file's normalisation; `'row'`, `'sym'`.
+        num_classes: C; only for `graph='identity'` with `learnable=True`, a file knows it.
+        init_cfg: as in mmengine.
+
+    Attributes:
+        graph: the :class:`~mmdet_ext.graphs.CategoryGraph` of the file, or None; a hook compares its classes with the
+            data set's before the first step.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        graph: str = 'identity',
+        out_channels: int = 256,
+        pool_channels: int | None = None,
+        pool_bias: bool = True,
+        attention: dict | None = None,
+        order: str = 'reduce_first',
+        reduce: str = 'linear_relu',
+        detach_pool: bool = True,
+        mapping: str = 'soft',
+        learnable: bool = False,
+        edge_norm: str | None = None,
+        num_classes: int | None = None,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(in_channels, out_channels, init_cfg or dict(type='Xavier', layer='Linear'))
+        options = (
+            ('order', order, ORDERS),
+            ('reduce', reduce, REDUCES),
+            ('mapping', mapping, MAPPINGS),
+            ('edge_norm', edge_norm, EDGE_NORMS),
+        )
+        for name, given, allowed in options:
+            if given not in allowed:
+                raise ValueError(f'{type(self).__name__}: {name}={given!r}, allowed are {allowed}')
+        self.order, self.mapping, self.detach_pool, self.pool_bias = order, mapping, detach_pool, pool_bias
+        self.pool_channels = in_channels if pool_channels is None else pool_channels
+        width = self.pool_channels + pool_bias
+        self.project = nn.Sequential(
+            nn.Linear(width, out_channels), nn.ReLU() if reduce == 'linear_relu' else nn.Identity()
+        )
+        self.attention = None if attention is None else ImageCategoryAttention(pool_channels=width, **attention)
+        self.needs = frozenset({'cls_logits', 'cls_weight'} | ({'feature_maps'} if attention is not None else set()))
+        self.graph = None if graph in ('identity', 'none') else CategoryGraph.load(Path(graph))
+        self._set_adjacency(graph, learnable, edge_norm, num_classes)
+
+    def _set_adjacency(self, graph: str, learnable: bool, edge_norm: str | None, num_classes: int | None) -> None:
+        if self.graph is not None:
+            adjacency = normalize_edges(torch.from_numpy(self.graph.matrix.copy()), edge_norm)
+        elif not learnable:
+            # The identity, or no graph: M itself.
+            self.register_buffer('adjacency', None)
+            return
+        elif graph == 'none' or num_classes is None:
+            raise ValueError(
+                f"{type(self).__name__}: learnable=True needs a graph to start from: a file, or graph='identity' with "
+                f'num_classes; got graph={graph!r}, num_classes={num_classes}'
+            )
+        else:
+            adjacency = torch.eye(num_classes + 1)
+        if learnable:
+            self.adjacency = nn.Parameter(adjacency)
+        else:
+            self.register_buffer('adjacency', adjacency)
+
+    def semantic_pool(self, cls_weight: Tensor) -> Tensor:
+        """(C + 1, D' + 1) weight and bias of the base classifier -> (C + 1, P), of checked width."""
+        pool = cls_weight if self.pool_bias else cls_weight[:, :-1]
+        if cls_weight.shape[1] != self.pool_channels + 1:
+            raise ValueError(
+                f'{type(self).__name__} was built with pool_channels={self.pool_channels} but the base classifier '
+                f'reads {cls_weight.shape[1] - 1} features; set pool_channels={cls_weight.shape[1] - 1}'
+            )
+        if self.adjacency is not None and self.adjacency.shape[0] != len(pool):
+            raise ValueError(
+                f'{type(self).__name__}: the graph has {self.adjacency.shape[0] - 1} classes (and background), the '
+                f'classifier {len(pool) - 1}; build the graph from this data set or use CategoryGraph.remap'
+            )
+        return pool.detach() if self.detach_pool else pool
+
+    def forward(self, ctx: RelationContext) -> RelationOutput:
+        """(N, E). Maps: `image_attention` (B, C + 1), `adjacency` (C + 1, C + 1)."""
+        self.check(ctx)
+        logits = cast(Tensor, ctx.cls_logits)
+        logits = logits.float() if logits.dtype.itemsize < 4 else logits
+        if self.mapping == 'soft':
+            mapping = logits.softmax(-1)
+        else:
+            mapping = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1])
+        pool = self.semantic_pool(cast(Tensor, ctx.cls_weight))
+        mapping = mapping.to(pool.dtype)
+        nodes = pool if self.adjacency is None else self.adjacency.to(pool.dtype) @ pool
+        maps = {}
+        if self.attention is None:
+            feats = mapping @ self.project(nodes) if self.order == 'reduce_first' else self.project(mapping @ nodes)
+        else:
+            image = ctx.rois[:, 0].long()
+            attention = self.attention(ctx.feature_maps, ctx.img_shapes, pool)
+            if self.order == 'reduce_first':
+                nodes = self.project(attention[:, :, None] * nodes)
+                feats = torch.einsum('nc,nce->ne', mapping, nodes[image])
+            else:
+                feats = self.project((mapping * attention[image]) @ nodes)
+            if ctx.want_maps:
+                maps['image_attention'] = attention.detach()
+        if ctx.want_maps and self.adjacency is not None:
+            maps['adjacency'] = self.adjacency.detach()
+        return RelationOutput(feats, maps=maps)

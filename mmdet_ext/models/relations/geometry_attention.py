@@ -1,0 +1,122 @@
+"""Attention between the RoIs of an image, biased by where they lie (Relation Networks)."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from .base import BaseRelation, Packing, RelationContext, RelationOutput
+from .geometry import GEOMETRIES, geometry_bias
+from .keys import KEYS, select_keys
+
+# Smallest geometry weight, as published; its logarithm is the lowest bias a pair can get.
+MIN_WEIGHT = 1e-6
+
+
+@MODELS.register_module()
+class GeometryAttentionRelation(BaseRelation):
+    r"""Object relation module of "Relation Networks for Object Detection" (arXiv:1711.11575, equations 2 to 6).
+
+    Per head: `softmax_k(q . k / sqrt(d) + log max(ReLU(W_G embed(geometry)), 1e-6)) v`, heads side by side.
+
+    Deviations from the paper and its code: keys of other images never take part (theirs leak with two images a GPU);
+    the geometry is computed in float32 with sides clamped above zero; the embedding is recomputed in the backward
+    instead of kept. The paper averages raw features and projects them per head (a grouped 1x1 convolution); a mean
+    commutes with a projection, so `value='linear'` is the same function at a fraction of the cost.
+
+    Args:
+        in_channels: D.
+        out_channels: E, a multiple of `heads`; default D.
+        heads: number of attention heads.
+        key_dim: d, width of query and key per head.
+        geom_dim: width of the geometry embedding, a multiple of 8.
+        wave_len: longest wave length of the embedding.
+        geom: `'hu'` or `'log1p'`, see :func:`.geometry.box_geometry`.
+        keys: `'all'`; `'nongt'` (without ground truth added in training); `'topk'` (the `key_num` RoIs of highest
+            foreground score); `'fg'` (RoIs that the base classifier does not call background).
+        key_num: most keys per image; needed by `'topk'`, optional for `'fg'`.
+        value: `'linear'`, or `'identity'`: head h averages its own slice of the features (then E = D).
+        init_cfg: as in mmengine.
+
+    Raises:
+        ValueError: an option outside of what is listed here.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int | None = None,
+        heads: int = 16,
+        key_dim: int = 64,
+        geom_dim: int = 64,
+        wave_len: float = 1000.0,
+        geom: str = 'hu',
+        keys: str = 'all',
+        key_num: int | None = None,
+        value: str = 'linear',
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        out_channels = in_channels if out_channels is None else out_channels
+        super().__init__(in_channels, out_channels, init_cfg or dict(type='Xavier', layer='Linear'))
+        for name, given, allowed in (
+            ('geom', geom, GEOMETRIES),
+            ('keys', keys, KEYS),
+            ('value', value, ('linear', 'identity')),
+        ):
+            if given not in allowed:
+                raise ValueError(f'GeometryAttentionRelation: {name}={given!r}, allowed are {allowed}')
+        if out_channels % heads:
+            raise ValueError(
+                f'GeometryAttentionRelation: out_channels={out_channels} is not a multiple of heads={heads}'
+            )
+        if geom_dim % 8 or geom_dim < 8:
+            raise ValueError(f'GeometryAttentionRelation: geom_dim={geom_dim} is not a multiple of 8')
+        if keys == 'topk' and not key_num:
+            raise ValueError("GeometryAttentionRelation: keys='topk' needs key_num, the number of keys per image")
+        if value == 'identity' and out_channels != in_channels:
+            raise ValueError(
+                f"GeometryAttentionRelation: value='identity' keeps the width, so out_channels={out_channels} must "
+                f'equal in_channels={in_channels}'
+            )
+        if keys in ('topk', 'fg'):
+            self.needs = frozenset({'cls_logits'})
+        self.heads, self.geom, self.wave_len, self.keys, self.key_num = heads, geom, wave_len, keys, key_num
+        self.query = nn.Linear(in_channels, heads * key_dim)
+        self.key = nn.Linear(in_channels, heads * key_dim)
+        self.value = nn.Linear(in_channels, out_channels) if value == 'linear' else nn.Identity()
+        self.geometry = nn.Linear(geom_dim, heads)
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def attention_bias(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """(B, N, 4) and (B, M, 4) boxes -> (B, H, N, M) logarithm of the geometry weights, float32 or wider."""
+        with torch.autocast(queries.device.type, enabled=False):
+            dtype = torch.promote_types(self.geometry.weight.dtype, torch.float32)
+            weight, bias = self.geometry.weight.to(dtype), self.geometry.bias.to(dtype)
+            logits = geometry_bias(queries, keys, weight, bias, self.geom, self.wave_len)
+            return logits.clamp(min=MIN_WEIGHT).log().permute(0, 3, 1, 2)
+
+    def forward(self, ctx: RelationContext) -> RelationOutput:
+        """(N, D) -> (N, E); a RoI without any key gets zeros. Maps: `attention` (B, H, Nmax, M), `key_index` (B, M)."""
+        self.check(ctx)
+        packing = Packing(ctx)
+        feats, boxes = packing.pack(ctx.feats), packing.pack(ctx.rois[:, 1:])
+        selected = select_keys(ctx, packing, self.keys, self.key_num)
+        key_feats, key_boxes = selected.take(feats), selected.take(boxes)
+
+        query, key = self._split_heads(self.query(feats)), self._split_heads(self.key(key_feats))
+        value = self._split_heads(self.value(key_feats))
+        # A row whose keys are all masked would be NaN: let it attend to padding, then zero it.
+        has_key = selected.mask.any(1)[:, None, None, None]
+        blocked = (~selected.mask)[:, None, None, :] & has_key
+        bias = self.attention_bias(boxes, key_boxes).masked_fill(blocked, float('-inf')).to(query.dtype)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias) * has_key
+        if not out.numel():
+            # Without any RoI the kernel forgets the mask; DDP wants a gradient for the geometry weights all the same.
+            out = out + bias.sum()
+        maps = {}
+        if ctx.want_maps:
+            logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias
+            maps = {'attention': (logits.softmax(-1) * has_key).detach(), 'key_index': selected.index}
+        return RelationOutput(packing.unpack(out.transpose(1, 2).flatten(2)), maps=maps)

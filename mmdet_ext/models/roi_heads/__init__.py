@@ -1,0 +1,6 @@
+"""RoI heads: mmdet in, our modules out; no maths here."""
+
+from . import bbox_heads
+from .relation_roi_head import RelationRoIHead
+
+__all__ = ['RelationRoIHead', 'bbox_heads']

@@ -1,0 +1,253 @@
+"""A box head whose RoIs inform each other before they are classified and refined."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
+from mmdet.models.task_modules.samplers import SamplingResult
+from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
+from mmengine.model import ModuleList
+from torch import Tensor, nn
+
+from mmdet_ext.models.relations import BaseRelation, RelationContext
+
+from .bbox_loss import bbox_head_loss
+from .fusion import FUSIONS, RelationFusion
+
+INSERTS = ('after_fcs', 'after_each_fc')
+REG_SOURCES = ('enhanced', 'base')
+
+
+@dataclass
+class RelationBBoxResults:
+    """Scores (N, C + 1) and box deltas of the enhanced and of the base classifier; losses and maps of the relations."""
+
+    cls_score: Tensor
+    bbox_pred: Tensor
+    base_cls_score: Tensor | None = None
+    base_bbox_pred: Tensor | None = None
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    maps: dict[str, Tensor] = field(default_factory=dict)
+
+
+@MODELS.register_module()
+class RelationBBoxHead(ConvFCBBoxHead):
+    """Shared convs and fcs, relations, then classifier and regressor on the fused features.
+
+    The *base* classifier reads the plain fc path of the same RoIs. It gives the relations class scores and the semantic
+    pool, and learns with losses of its own (`loss_cls_base`, `loss_bbox_base`), so the enhanced head never sees scores
+    of other RoIs than its own.
+
+    Deviations from mmdet's `BBoxHead`: losses are normalised by the mean over all ranks; a rank without positives keeps
+    `loss_bbox` connected at zero; no host sync in the loss.
+
+    Args:
+        relations: a relation, or a list of them, which then stand side by side (`RelationParallel`).
+        fusion: `'concat'`, `'add'` (equal widths) or `'gate'`, see :class:`.fusion.RelationFusion`.
+        insert: `'after_fcs'`, or `'after_each_fc'`: relations of their own after each shared fc, before its ReLU.
+        base_head: with a base classifier.
+        base_loss_weight: weight of the base classifier's losses.
+        reg_source: `'enhanced'`, or `'base'`: boxes come from the base classifier and no enhanced `fc_reg` exists.
+        bg_weight: weight of the background class in both classification losses; not together with `class_weight`.
+        frozen: names of submodules that do not learn, such as `['shared_fcs', 'base_fc_cls']`.
+        kwargs: of `ConvFCBBoxHead`; class- or box-specific convs and fcs are refused.
+
+    Raises:
+        ValueError: options that do not fit together, each with a sentence.
+    """
+
+    # Linear layers or None; the untyped parent builds the first two.
+    fc_cls: Any
+    fc_reg: Any
+    base_fc_cls: Any
+    base_fc_reg: Any
+    init_cfg: Any
+
+    def __init__(
+        self,
+        relations: dict | Sequence[dict],
+        fusion: str = 'concat',
+        insert: str = 'after_fcs',
+        base_head: bool = True,
+        base_loss_weight: float = 1.0,
+        reg_source: str = 'enhanced',
+        bg_weight: float | None = None,
+        frozen: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        self._check_options(fusion, insert, base_head, reg_source, kwargs)
+        kwargs.setdefault('num_shared_fcs', 2)
+        if bg_weight is not None:
+            kwargs['loss_cls'] = self._weigh_background(
+                kwargs.get('loss_cls'), bg_weight, kwargs.get('num_classes', 80)
+            )
+        super().__init__(**kwargs)
+        self.base_loss_weight, self.reg_source = base_loss_weight, reg_source
+        width = self.shared_out_channels
+        places = 1 if insert == 'after_fcs' else len(self.shared_fcs)
+        cfg = (
+            dict(relations) if isinstance(relations, dict) else dict(type='RelationParallel', relations=list(relations))
+        )
+        self.insert = insert
+        members: list[BaseRelation] = [MODELS.build({'in_channels': width, **cfg}) for _ in range(places)]
+        for relation in members:
+            scores = sorted(relation.needs & {'cls_logits', 'cls_weight'})
+            if scores and not base_head:
+                raise ValueError(f'{cfg["type"]} needs {" and ".join(scores)}, which only base_head=True provides')
+        # mmengine's list passes `init_weights` on to its members, torch's does not.
+        self.relations = ModuleList(members)
+        fusions = [RelationFusion(fusion, width, relation.out_channels) for relation in members]
+        self.fusions = ModuleList(fusions)
+        self.between = nn.ModuleList(
+            nn.Linear(relation.out_channels, fc.out_features, bias=False)
+            for relation, fc in zip(members, self.shared_fcs[1:], strict=False)
+            if fusion == 'concat' and insert == 'after_each_fc'
+        )
+        self._build_predictors(width, fusions[-1].out_channels, base_head)
+        self._freeze(frozen)
+
+    @staticmethod
+    def _check_options(fusion: str, insert: str, base_head: bool, reg_source: str, kwargs: dict) -> None:
+        options = (('fusion', fusion, FUSIONS), ('insert', insert, INSERTS), ('reg_source', reg_source, REG_SOURCES))
+        for name, given, allowed in options:
+            if given not in allowed:
+                raise ValueError(f'RelationBBoxHead: {name}={given!r}, allowed are {allowed}')
+        if reg_source == 'base' and not base_head:
+            raise ValueError("RelationBBoxHead: reg_source='base' takes boxes from the base head; set base_head=True")
+        if insert == 'after_each_fc' and not kwargs.get('num_shared_fcs', 2):
+            raise ValueError("RelationBBoxHead: insert='after_each_fc' needs num_shared_fcs >= 1")
+        own = [name for name in ('num_cls_convs', 'num_cls_fcs', 'num_reg_convs', 'num_reg_fcs') if kwargs.get(name)]
+        if own:
+            raise ValueError(f'RelationBBoxHead has one shared trunk: {", ".join(own)} must be 0')
+        for name in ('with_cls', 'with_reg'):
+            if not kwargs.get(name, True):
+                raise ValueError(f'RelationBBoxHead classifies and regresses: {name} must be True')
+
+    @staticmethod
+    def _weigh_background(loss_cls: dict | None, bg_weight: float, num_classes: int) -> dict:
+        loss_cls = dict(loss_cls or dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0))
+        if loss_cls.get('class_weight') is not None:
+            raise ValueError('RelationBBoxHead: bg_weight and loss_cls.class_weight exclude each other; keep one')
+        loss_cls['class_weight'] = [1.0] * num_classes + [float(bg_weight)]
+        return loss_cls
+
+    def _build_predictors(self, width: int, fused: int, base_head: bool) -> None:
+        """The parent built `fc_cls` and `fc_reg` on the plain features: these become the base's, wider ones ours."""
+        plain_cls, plain_reg = self.fc_cls, self.fc_reg
+        if width != plain_cls.in_features:
+            raise ValueError(
+                'RelationBBoxHead needs RoI features without extent: num_shared_fcs >= 1 or with_avg_pool=True'
+            )
+        self.fc_cls = MODELS.build(
+            {**self.cls_predictor_cfg, 'in_features': fused, 'out_features': plain_cls.out_features}
+        )
+        self.fc_reg = None
+        if self.reg_source == 'enhanced':
+            self.fc_reg = MODELS.build(
+                {**self.reg_predictor_cfg, 'in_features': fused, 'out_features': plain_reg.out_features}
+            )
+        self.base_fc_cls, self.base_fc_reg = (plain_cls, plain_reg) if base_head else (None, None)
+        stds = dict(fc_cls=0.01, fc_reg=0.001, base_fc_cls=0.01, base_fc_reg=0.001)
+        built = {name: std for name, std in stds.items() if getattr(self, name) is not None}
+        if isinstance(self.init_cfg, list):
+            trunk = [cfg for cfg in self.init_cfg if cfg['type'] != 'Normal']
+            self.init_cfg = trunk + [
+                dict(type='Normal', std=std, override=dict(name=name)) for name, std in built.items()
+            ]
+
+    def _freeze(self, frozen: Sequence[str]) -> None:
+        modules = dict(self.named_modules())
+        for name in frozen:
+            if name not in modules or not name:
+                raise ValueError(
+                    f'RelationBBoxHead: frozen names {name!r}; known are {sorted(dict(self.named_children()))}'
+                )
+            modules[name].requires_grad_(False)
+
+    @property
+    def has_base_head(self) -> bool:
+        """Whether there is a base classifier."""
+        return self.base_fc_cls is not None
+
+    def _trunk(self, x: Tensor) -> Tensor:
+        for conv in self.shared_convs:
+            x = conv(x)
+        if self.with_avg_pool:
+            x = self.avg_pool(x) if x.numel() else x.mean((-1, -2))
+        return x.flatten(1)
+
+    def forward(self, x: Tensor, ctx: RelationContext | None = None) -> RelationBBoxResults:
+        """Scores and boxes of every RoI.
+
+        Args:
+            x: (N, c, h, w) RoI features.
+            ctx: context of the same RoIs; `feats`, `cls_logits` and `cls_weight` are filled in here.
+        """
+        if ctx is None:
+            raise ValueError(
+                'RelationBBoxHead relates the RoIs of an image and needs to know which they are: use it inside '
+                'RelationRoIHead, which passes a RelationContext'
+            )
+        x = self._trunk(x)
+        first = self.shared_fcs[0](x) if len(self.shared_fcs) else x
+        plain = first
+        for fc in self.shared_fcs[1:]:
+            plain = fc(self.relu(plain))
+        plain = self.relu(plain) if len(self.shared_fcs) else plain
+        base_cls: Any = None
+        base_reg: Any = None
+        if self.has_base_head:
+            base_cls, base_reg = self.base_fc_cls(plain), self.base_fc_reg(plain)
+            weight = torch.cat([self.base_fc_cls.weight, self.base_fc_cls.bias[:, None]], dim=1)
+            ctx = replace(ctx, cls_logits=base_cls, cls_weight=weight)
+        losses: dict[str, Tensor] = {}
+        maps: dict[str, Tensor] = {}
+        if self.insert == 'after_fcs':
+            fused = self._fuse(0, plain, ctx, losses, maps)
+        else:
+            fused = self.relu(self._fuse(0, first, ctx, losses, maps))
+            for place, fc in enumerate(self.shared_fcs[1:], start=1):
+                hidden = fc(fused[:, : fc.in_features])
+                if self.between:
+                    hidden = hidden + self.between[place - 1](fused[:, fc.in_features :])
+                fused = self.relu(self._fuse(place, hidden, ctx, losses, maps))
+        bbox_pred = base_reg if self.fc_reg is None else self.fc_reg(fused)
+        return RelationBBoxResults(self.fc_cls(fused), bbox_pred, base_cls, base_reg, losses, maps)
+
+    def _fuse(
+        self, place: int, feats: Tensor, ctx: RelationContext, losses: dict[str, Tensor], maps: dict[str, Tensor]
+    ) -> Tensor:
+        out = self.relations[place](replace(ctx, feats=feats))
+        prefix = f'{place}.' if len(self.relations) > 1 else ''
+        losses.update({f'loss_rel.{prefix}{name}': value for name, value in out.losses.items()})
+        maps.update({f'{prefix}{name}': value for name, value in out.maps.items()})
+        return self.fusions[place](feats, out.feats)
+
+    def loss(
+        self,
+        results: RelationBBoxResults,
+        rois: Tensor,
+        sampling_results: list[SamplingResult],
+        rcnn_train_cfg: ConfigDict,
+    ) -> dict[str, Tensor]:
+        """`loss_cls, loss_bbox, acc` of the enhanced, `loss_cls_base, loss_bbox_base` of the base classifier.
+
+        With `reg_source='base'` there is one regressor, hence `loss_bbox_base` alone.
+        """
+        targets = self.get_targets(sampling_results, rcnn_train_cfg)
+        losses = bbox_head_loss(self, results.cls_score, results.bbox_pred, rois, *targets)
+        if self.fc_reg is None:
+            losses.pop('loss_bbox')
+        if results.base_cls_score is not None and results.base_bbox_pred is not None:
+            base = bbox_head_loss(self, results.base_cls_score, results.base_bbox_pred, rois, *targets)
+            # "acc" is a share, not a loss: it is logged under a name of its own and not weighted.
+            losses.update(
+                {
+                    f'{name}_base': value * self.base_loss_weight if 'loss' in name else value
+                    for name, value in base.items()
+                }
+            )
+        return {**losses, **results.losses}

@@ -1,0 +1,34 @@
+"""Shared fixtures: the same random numbers for every test, one thread, and the devices at hand."""
+
+import os
+import random
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Every test starts from the same random state, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  (mmdet draws from the global generator)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=['cpu', *([pytest.param('cuda', marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])])
+def device(request):
+    """The test runs on the CPU, and once more on the GPU where there is one."""
+    return torch.device(request.param)
+
+
+def pytest_collection_modifyitems(items):
+    """Skip tests marked `gpu` on machines without one."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker('gpu'):
+                item.add_marker(pytest.mark.skip(reason='no CUDA device'))

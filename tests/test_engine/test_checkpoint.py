@@ -1,0 +1,181 @@
+"""Half-written, refused and foreign checkpoints."""
+
+import os
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from mmdet_ext.engine import checkpoint as module
+from mmdet_ext.engine.checkpoint import (
+    check_resumable,
+    check_weights,
+    find_resumable,
+    match_weights,
+    read_checkpoint,
+)
+from mmdet_ext.engine.launch import test as run_test
+from tests.tiny_coco import tiny_run
+
+
+class _Evil:
+    def __reduce__(self):
+        return os.system, ('touch /tmp/mmdet_ext_was_here',)
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    messages: list[str] = []
+    monkeypatch.setattr(module, 'print_log', lambda text, *_: messages.append(text))
+    return messages
+
+
+def _truncate(path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_half_written_last_checkpoint_is_skipped_and_said(tmp_path, said):
+    work_dir = tiny_run().copy(tmp_path / 'run', 1, 2, 3)
+    os.utime(work_dir / 'epoch_1.pth', (1, 1))
+    _truncate(work_dir / 'epoch_3.pth')
+    assert find_resumable(work_dir) == work_dir / 'epoch_2.pth'
+    assert len(said) == 1
+    assert 'epoch_3.pth is half-written' in said[0]
+    assert f'resuming from {work_dir / "epoch_2.pth"}' in said[0]
+
+
+def test_training_resumes_from_the_previous_one(tmp_path):
+    run = tiny_run()
+    work_dir = run.copy(tmp_path / 'run', 1, 2)
+    _truncate(work_dir / 'epoch_2.pth')
+    losses, _ = run.train(work_dir=work_dir, resume='auto')
+    assert losses == run.losses
+
+
+def test_last_checkpoint_wins_over_a_newer_file(tmp_path, said):
+    work_dir = tiny_run().copy(tmp_path / 'run', 3, 1)
+    os.utime(work_dir / 'epoch_1.pth', (1, 1))
+    (work_dir / 'epoch_2.pth').write_bytes(b'PK')
+    assert find_resumable(work_dir) == work_dir / 'epoch_1.pth'
+    assert 'epoch_2.pth is half-written' in said[0]
+
+
+@pytest.mark.parametrize('marker', ['', 'epoch_9.pth', None])
+def test_bad_marker(tmp_path, said, marker):
+    work_dir = tiny_run().copy(tmp_path / 'run', 2)
+    if marker is None:
+        (work_dir / 'last_checkpoint').unlink()
+    else:
+        (work_dir / 'last_checkpoint').write_text(marker)
+    torch.save({'state_dict': {}}, work_dir / 'published.pth')
+    assert find_resumable(work_dir) == work_dir / 'epoch_2.pth'
+    assert said == (
+        [f'There is no checkpoint epoch_9.pth. Ignored: resuming from {work_dir}/epoch_2.pth.'] if marker else []
+    )
+
+
+def test_nothing_left(tmp_path, said):
+    assert find_resumable(tmp_path) is None
+    assert said == []
+    (tmp_path / 'epoch_1.pth').write_bytes(b'')
+    assert find_resumable(tmp_path) is None
+    assert 'starts from scratch' in said[0]
+
+
+def test_directory_of_shards_is_left_to_mmengine(tmp_path):
+    (tmp_path / 'epoch_1.pth').mkdir()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+    assert find_resumable(tmp_path) == tmp_path / 'epoch_1.pth'
+    check_resumable(tmp_path / 'epoch_1.pth')
+
+
+def test_explicit_path(tmp_path):
+    work_dir = tiny_run().copy(tmp_path / 'run', 1, 2)
+    check_resumable(work_dir / 'epoch_2.pth')
+    check_resumable('https://example.org/epoch_1.pth')
+    _truncate(work_dir / 'epoch_2.pth')
+    with pytest.raises(ValueError, match=r'epoch_2\.pth is half-written .* Resume from .*epoch_1\.pth'):
+        check_resumable(work_dir / 'epoch_2.pth')
+    with pytest.raises(FileNotFoundError, match=r'no checkpoint .*epoch_7\.pth.* Resume from .*epoch_1\.pth'):
+        check_resumable(work_dir / 'epoch_7.pth')
+    torch.save({'state_dict': {}}, tmp_path / 'weights.pth')
+    with pytest.raises(ValueError, match='holds weights but no training state'):
+        check_resumable(tmp_path / 'weights.pth')
+
+
+def test_code_is_never_run(tmp_path, said):
+    torch.save({'state_dict': _Evil(), 'meta': {}}, tmp_path / 'epoch_1.pth')
+    with pytest.raises(ValueError, match=r'refused: it holds a Python object \((posix|os)\.system\)'):
+        read_checkpoint(tmp_path / 'epoch_1.pth')
+    assert find_resumable(tmp_path) is None
+    assert 'refused' in said[0]
+    assert not os.path.exists('/tmp/mmdet_ext_was_here')
+
+
+def test_read_checkpoint(tmp_path, monkeypatch):
+    assert read_checkpoint(tiny_run().work_dir / 'epoch_1.pth')['meta']['epoch'] == 1
+    torch.save({'a': torch.ones(2)}, tmp_path / 'legacy.pth', _use_new_zipfile_serialization=False)
+    assert read_checkpoint(tmp_path / 'legacy.pth')['a'].tolist() == [1, 1]
+    torch.save([1], tmp_path / 'list.pth')
+    with pytest.raises(ValueError, match='holds a list, not a dict'):
+        read_checkpoint(tmp_path / 'list.pth')
+    monkeypatch.setattr(module.CheckpointLoader, 'load_checkpoint', lambda address, map_location: {'address': address})
+    assert read_checkpoint('https://example.org/a.pth') == {'address': 'https://example.org/a.pth'}
+
+
+def _model(**changes) -> nn.Module:
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(tiny_run().config)
+    cfg.merge_from_dict(changes)
+    return MODELS.build(cfg.model)
+
+
+def test_match(said):
+    path = tiny_run().work_dir / 'epoch_3.pth'
+    assert check_weights(_model(), path, strict=True).complete
+
+    match = match_weights(_model(**{'model.bbox_head.num_classes': 3}), read_checkpoint(path))
+    assert match.other_shape == ('bbox_head.retina_cls.weight', 'bbox_head.retina_cls.bias')
+    assert match.missing == ()
+    assert not match.nothing
+
+    deeper = _model(**{'model.bbox_head.stacked_convs': 2, 'model.bbox_head.num_classes': 3})
+    with pytest.raises(ValueError, match=r'tensors 4 are missing in it and 2 have another shape .*made by tiny_\d+'):
+        check_weights(deeper, path, strict=True)
+    check_weights(deeper, path, strict=False)
+    assert 'keep their initial values' in said[0]
+
+
+def test_nothing_fits_is_an_error_for_training_too(tmp_path):
+    torch.save({'module.conv.weight': torch.zeros(1)}, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match='does not fit the model'):
+        check_weights(nn.Linear(2, 2), tmp_path / 'other.pth', strict=False)
+
+
+def test_prefix_of_ddp_is_dropped_and_counters_do_not_count():
+    norm = nn.BatchNorm1d(2)
+    state = {f'module.{k}': v for k, v in norm.state_dict().items() if k != 'num_batches_tracked'}
+    assert match_weights(norm, state).complete
+
+
+def test_failure_in_a_module_is_not_swallowed():
+    class Broken(nn.Linear):
+        def _load_from_state_dict(self, *args):
+            args[-1].append('cannot convert')
+
+    with pytest.raises(RuntimeError, match='cannot convert'):
+        match_weights(Broken(1, 1), {})
+
+
+def test_testing_another_architecture_is_refused(tmp_path):
+    run = tiny_run()
+    with pytest.raises(ValueError, match='does not fit the model'):
+        run_test(
+            run.config,
+            run.work_dir / 'epoch_3.pth',
+            work_dir=tmp_path,
+            cfg_options={'model.backbone.base_channels': 16, 'model.neck.in_channels': [64, 128]},
+        )

@@ -1,0 +1,119 @@
+"""Contexts for relations, and one configuration of every kind of relation."""
+
+from dataclasses import fields, replace
+
+import torch
+from mmdet.registry import MODELS
+
+import mmdet_ext  # noqa: F401  (registers the modules)
+from mmdet_ext.models.relations import BaseRelation, RelationContext
+
+WIDTH = 16
+NUM_CLASSES = 3
+STRIDES = (4, 8, 16, 32, 64)
+# One image is smaller than the batch.
+IMG_SHAPES = ((96, 128), (70, 90), (96, 60))
+
+GEOMETRY = dict(type='GeometryAttentionRelation', heads=4, key_dim=4, geom_dim=16)
+ATTENTION = dict(in_channels=4, mid_channels=6, fc_act=False)
+GRAPH = dict(type='CategoryGraphRelation', out_channels=5)
+COUNT = dict(type='ObjectCountRelation', num_classes=NUM_CLASSES, out_channels=6, mid_channels=8)
+RELATIONS = {
+    'geometry': GEOMETRY,
+    'geometry_nongt': dict(GEOMETRY, keys='nongt', out_channels=8),
+    'geometry_topk': dict(GEOMETRY, keys='topk', key_num=3),
+    'geometry_fg': dict(GEOMETRY, keys='fg', geom='log1p'),
+    'geometry_fg_num': dict(GEOMETRY, keys='fg', key_num=2, value='identity'),
+    'graph': GRAPH,
+    'graph_attention': dict(GRAPH, attention=ATTENTION, pool_bias=False),
+    'graph_map_first': dict(GRAPH, order='map_first', attention=ATTENTION, detach_pool=False, reduce='linear'),
+    'graph_argmax': dict(GRAPH, mapping='argmax', learnable=True, num_classes=NUM_CLASSES),
+    'soft_mapping': dict(type='SoftMappingRelation', out_channels=5),
+    'count': COUNT,
+    'count_few': dict(COUNT, key_num=4, detach=False),
+    'parallel': dict(
+        type='RelationParallel', relations=[GEOMETRY, COUNT], norm=dict(type='LN'), act=dict(type='ReLU')
+    ),
+    'sequence': dict(type='RelationSequence', relations=[dict(GRAPH, out_channels=8), dict(GEOMETRY, out_channels=4)]),
+}
+# Relations in which a box tells the others of its image something.
+PAIRWISE = ['geometry', 'geometry_nongt', 'geometry_topk', 'geometry_fg', 'count', 'parallel', 'sequence']
+
+
+def build(name: str, dtype: torch.dtype = torch.float32, device: torch.device | str = 'cpu', **kwargs) -> BaseRelation:
+    """The relation of that name, its geometry weights positive, so that the geometry is not below its floor."""
+    relation = MODELS.build(dict(in_channels=WIDTH, **RELATIONS[name]) | kwargs)
+    for module in relation.modules():
+        if hasattr(module, 'geometry'):
+            torch.nn.init.uniform_(module.geometry.weight, -0.2, 0.6)
+            torch.nn.init.constant_(module.geometry.bias, 0.5)
+    return relation.to(device=device, dtype=dtype).eval()
+
+
+def random_boxes(number: int, shape: tuple[int, int]) -> torch.Tensor:
+    """(number, 4) boxes inside of an image."""
+    limits = torch.tensor([shape[1], shape[0]])
+    corners = torch.rand(number, 2, 2, dtype=torch.float64) * limits
+    low, high = corners.min(1).values, corners.max(1).values
+    return torch.cat([low, high + 2], dim=1)
+
+
+def make_context(
+    counts: tuple[int, ...] = (6, 3, 4),
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = 'cpu',
+    **overrides,
+) -> RelationContext:
+    """A context with every field filled in; `counts` RoIs per image, in order."""
+    number = sum(counts)
+    shapes = IMG_SHAPES[: len(counts)]
+    boxes = torch.cat([random_boxes(count, shape) for count, shape in zip(counts, shapes, strict=True)])
+    image = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).double()
+    logits = torch.randn(number, NUM_CLASSES + 1, dtype=torch.float64) * 2
+    logits[:, -1] -= 1
+    maps = tuple(torch.randn(len(counts), 4, 96 // stride + 1, 128 // stride, dtype=torch.float64) for stride in STRIDES)
+    ctx = RelationContext(
+        feats=torch.randn(number, WIDTH, dtype=torch.float64),
+        rois=torch.cat([image[:, None], boxes], dim=1),
+        img_shapes=torch.tensor(shapes),
+        cls_logits=logits,
+        cls_weight=torch.randn(NUM_CLASSES + 1, WIDTH + 1, dtype=torch.float64) / 3,
+        feature_maps=maps,
+        key_valid=torch.rand(number) < 0.8,
+        counts=counts,
+    )
+    return convert(replace(ctx, **overrides), dtype, device)
+
+
+def convert(ctx: RelationContext, dtype: torch.dtype, device: torch.device | str = 'cpu') -> RelationContext:
+    """The context with its floating point tensors in another type, everything on a device; RoIs stay float32 or wider."""
+
+    def move(value, wanted):
+        if isinstance(value, tuple) and value and isinstance(value[0], torch.Tensor):
+            return tuple(move(item, wanted) for item in value)
+        if isinstance(value, torch.Tensor):
+            return value.to(device=device, dtype=wanted if value.is_floating_point() else None)
+        return value
+
+    values = {item.name: move(getattr(ctx, item.name), dtype) for item in fields(ctx)}
+    return replace(ctx, **values | {'rois': move(ctx.rois, torch.promote_types(dtype, torch.float32))})
+
+
+def pick_rows(ctx: RelationContext, rows: torch.Tensor) -> RelationContext:
+    """The context with other rows, in another order; the images stay, `counts` are not known any more."""
+    per_roi = {name: getattr(ctx, name) for name in ('feats', 'rois', 'cls_logits', 'key_valid')}
+    return replace(ctx, counts=None, **{name: value[rows] for name, value in per_roi.items() if value is not None})
+
+
+def pick_image(ctx: RelationContext, image: int) -> RelationContext:
+    """The context of one image alone."""
+    single = pick_rows(ctx, ctx.rois[:, 0] == image)
+    rois = single.rois.clone()
+    rois[:, 0] = 0
+    return replace(
+        single,
+        rois=rois,
+        img_shapes=ctx.img_shapes[image : image + 1],
+        feature_maps=tuple(level[image : image + 1] for level in ctx.feature_maps),
+        counts=(len(rois),),
+    )

@@ -1,0 +1,239 @@
+"""The contract of every relation, and the packing of RoIs."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmdet_ext.models.relations import BaseRelation, Packing
+from ..relation_case import (
+    PAIRWISE,
+    RELATIONS,
+    WIDTH,
+    build,
+    convert,
+    make_context,
+    pick_image,
+    pick_rows,
+)
+
+every_relation = pytest.mark.parametrize('name', RELATIONS)
+
+
+@every_relation
+@pytest.mark.parametrize('counts', [(6, 3, 4), (0, 5, 1)])
+def test_an_image_gives_the_same_alone_and_in_a_batch(name, counts, device):
+    relation, ctx = build(name, torch.float64, device), make_context(counts, torch.float64, device)
+    together = relation(ctx).feats
+    assert together.shape == (sum(counts), relation.out_channels)
+    for image, count in enumerate(counts):
+        alone = relation(pick_image(ctx, image)).feats
+        assert alone.shape == (count, relation.out_channels)
+        assert_close(together[ctx.rois[:, 0] == image], alone)
+
+
+@every_relation
+def test_rows_may_come_in_any_order_and_images_interleaved(name):
+    relation, ctx = build(name, torch.float64), make_context(dtype=torch.float64)
+    order = torch.randperm(len(ctx.rois))
+    assert not torch.equal(ctx.rois[order, 0], ctx.rois[order, 0].sort().values)
+    assert_close(relation(pick_rows(ctx, order)).feats, relation(ctx).feats[order])
+
+
+@every_relation
+def test_rois_of_another_image_change_nothing(name):
+    relation, ctx = build(name, torch.float64), make_context((4, 1), torch.float64)
+    extra = pick_rows(ctx, torch.tensor([0, 1, 2, 3] + [4] * 40))
+    extra.rois[4:, 1:] += torch.rand(40, 4) * 9
+    extra.feats[4:] = 7
+    assert_close(relation(extra).feats[:4], relation(ctx).feats[:4])
+
+
+@every_relation
+def test_counts_only_save_time(name):
+    relation, ctx = build(name), make_context((2, 0, 5))
+    assert_close(relation(ctx).feats, relation(replace(ctx, counts=None)).feats)
+
+
+@pytest.mark.parametrize('name', PAIRWISE)
+def test_a_moved_box_tells_its_own_image_only(name):
+    relation, ctx = build(name, torch.float64), make_context((4, 4), torch.float64, key_valid=None)
+    # Every RoI is foreground, and no box overlaps another.
+    ctx.cls_logits[:, -1] = -3
+    ctx.rois[:, 1:] = torch.tensor([[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9], [60, 20, 69, 29]]).repeat(2, 1)
+    if name == 'geometry_topk':
+        ctx.cls_logits[0, -1] = ctx.cls_logits[4, -1] = -9
+    before = relation(ctx).feats
+    # Onto its neighbour: the distance to the others changes, and so does the number of objects.
+    ctx.rois[0, 1:] = ctx.rois[1, 1:]
+    after = relation(ctx).feats
+    assert ((after[1:4] - before[1:4]).abs().amax(1) > 1e-6).all()
+    assert_close(after[4:], before[4:], rtol=0, atol=0)
+
+
+def test_every_kind_of_relation_is_looked_at():
+    def kinds(base):
+        for kind in base.__subclasses__():
+            yield kind
+            yield from kinds(kind)
+
+    ours = {kind.__name__ for kind in kinds(BaseRelation) if kind.__module__.startswith('mmdet_ext')}
+    assert {kind for kind in ours if not kind.startswith('_')} == {cfg['type'] for cfg in RELATIONS.values()}
+
+
+@every_relation
+@pytest.mark.parametrize('counts', [(0,), (0, 0), (1,), (1, 0, 1), (60,)])
+def test_any_number_of_rois_runs_and_learns(name, counts, device):
+    relation, ctx = build(name, device=device).train(), make_context(counts, device=device)
+    out = relation(ctx).feats
+    assert out.shape == (sum(counts), relation.out_channels)
+    assert torch.isfinite(out).all()
+    out.sum().backward()
+    for key, parameter in relation.named_parameters():
+        assert parameter.grad is not None, f'{key} is not connected'
+        assert torch.isfinite(parameter.grad).all()
+
+
+@every_relation
+def test_state_dict_round_trip(name):
+    relation, other, ctx = build(name), build(name), make_context()
+    assert not torch.equal(relation(ctx).feats, other(ctx).feats)
+    other.load_state_dict(relation.state_dict())
+    assert_close(other(ctx).feats, relation(ctx).feats, rtol=0, atol=0)
+
+
+@every_relation
+def test_gradients(name):
+    relation, ctx = build(name, torch.float64), make_context((2, 1), torch.float64)
+    feats = ctx.feats.clone().requires_grad_()
+    parameters = dict(relation.named_parameters())
+    # The largest parameters are left out for speed; they have the small ones' code.
+    learnt = {key: value.detach().clone().requires_grad_() for key, value in parameters.items() if value.numel() < 30}
+
+    def run(feats, *values):
+        given = {**{key: value.detach() for key, value in parameters.items()}, **dict(zip(learnt, values, strict=True))}
+        return torch.func.functional_call(relation, given, (replace(ctx, feats=feats),)).feats
+
+    inputs = (feats, *learnt.values())
+    assert torch.autograd.gradcheck(run, inputs, fast_mode=True, atol=1e-4)
+
+
+@every_relation
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision(name, dtype):
+    relation, ctx = build(name), make_context()
+    expected = relation(ctx).feats
+    out = relation.to(dtype)(convert(ctx, dtype)).feats
+    assert out.dtype == dtype
+    assert_close(out.float(), expected, rtol=0.2, atol=0.2)
+
+
+@every_relation
+def test_autocast(name, device):
+    relation, ctx = build(name, device=device).train(), make_context(device=device)
+    expected = relation(ctx).feats
+    with torch.autocast(device.type, torch.bfloat16):
+        out = relation(ctx).feats
+    out.float().square().sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in relation.parameters())
+    assert_close(out.float(), expected, rtol=0.1, atol=0.1)
+
+
+@every_relation
+@pytest.mark.parametrize(
+    'box',
+    [
+        (float('nan'),) * 4,
+        (5.0, 5, 5, 5),
+        (9.0, 9, 2, 2),
+        (3.0, 1, float('inf'), 4),
+        (float('-inf'), 0, float('inf'), 4),
+        (0.0, 0, 1e30, 1e30),
+    ],
+)
+def test_broken_boxes_stay_finite(name, box):
+    relation, ctx = build(name).train(), make_context()
+    ctx.rois[1, 1:] = torch.tensor(box)
+    out = relation(ctx).feats
+    assert torch.isfinite(out).all()
+    out.sum().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in relation.parameters())
+
+
+@every_relation
+def test_wrong_width_names_both_numbers(name):
+    ctx = make_context()
+    with pytest.raises(ValueError, match=rf'in_channels={WIDTH} .* {WIDTH + 3} wide'):
+        build(name)(replace(ctx, feats=torch.randn(len(ctx.rois), WIDTH + 3)))
+
+
+def test_rows_must_match():
+    ctx = make_context()
+    with pytest.raises(ValueError, match='12 feature rows for 13 RoIs'):
+        build('geometry')(replace(ctx, feats=ctx.feats[:-1]))
+
+
+@pytest.mark.parametrize('name', ['geometry_topk', 'geometry_fg', 'graph', 'soft_mapping', 'count', 'parallel', 'sequence'])
+def test_missing_scores_name_the_base_head(name):
+    with pytest.raises(ValueError, match=r'cls_logits.*base_head=True'):
+        build(name)(replace(make_context(), cls_logits=None))
+
+
+def test_missing_feature_maps_do_not_name_the_base_head():
+    with pytest.raises(ValueError, match='needs feature_maps in the relation context$'):
+        build('graph_attention')(replace(make_context(), feature_maps=None))
+
+
+@pytest.mark.parametrize('name', ['in_channels', 'out_channels'])
+@pytest.mark.parametrize('value', [0, -1, 2.0, None])
+def test_widths_are_positive_integers(name, value):
+    with pytest.raises(ValueError, match=f'{name} must be a positive int, got {value}'):
+        BaseRelation(**{'in_channels': 1, 'out_channels': 1, name: value})
+
+
+@every_relation
+def test_maps_are_there_when_wanted_only(name):
+    relation, ctx = build(name), make_context()
+    assert relation(ctx).maps == {}
+    maps = relation(replace(ctx, want_maps=True)).maps
+    assert all(not value.requires_grad for value in maps.values())
+    for key, value in maps.items():
+        if key.endswith('attention'):
+            assert_close(value.sum(-1), torch.ones(value.shape[:-1]))
+    assert maps or name in ('graph', 'soft_mapping')
+
+
+class TestPacking:
+    def test_grouped(self):
+        ctx = make_context((2, 0, 3))
+        packing = Packing(ctx)
+        assert packing.mask.tolist() == [[True, True, False], [False] * 3, [True] * 3]
+        packed = packing.pack(ctx.feats)
+        assert packed.shape == (3, 3, WIDTH)
+        assert torch.equal(packed[0, :2], ctx.feats[:2])
+        assert torch.equal(packed[2], ctx.feats[2:])
+        assert not packed[~packing.mask].any()
+        assert torch.equal(packing.unpack(packed), ctx.feats)
+
+    def test_interleaved_rows_keep_their_order(self):
+        ctx = pick_rows(make_context((2, 1)), torch.tensor([2, 1, 0]))
+        packing = Packing(ctx)
+        packed = packing.pack(ctx.feats)
+        assert torch.equal(packed[0], ctx.feats[1:])
+        assert torch.equal(packed[1, 0], ctx.feats[0])
+        assert torch.equal(packing.unpack(packed), ctx.feats)
+
+    def test_other_types(self):
+        ctx = make_context((1, 2))
+        packed = Packing(ctx).pack(torch.tensor([True, True, False]))
+        assert packed.tolist() == [[True, False], [True, False]]
+
+    @pytest.mark.parametrize('counts', [(2, 2), (5,), (2, 2, 1)])
+    def test_counts_that_do_not_fit(self, counts):
+        with pytest.raises(ValueError, match='do not fit 5 RoIs of 2 images'):
+            Packing(replace(make_context((2, 3)), counts=counts))
+
+    def test_no_image(self):
+        ctx = replace(make_context((0,)), img_shapes=torch.zeros(0, 2), counts=None)
+        assert Packing(ctx).pack(ctx.feats).shape == (0, 0, WIDTH)

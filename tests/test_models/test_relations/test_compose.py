@@ -1,0 +1,106 @@
+"""Relations side by side and one after the other."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from torch.testing import assert_close
+
+from mmdet_ext.models.relations import BaseRelation, RelationOutput, RelationParallel, RelationSequence
+
+from ..relation_case import COUNT, GEOMETRY, GRAPH, WIDTH, make_context
+
+
+@MODELS.register_module(force=True)
+class _TimesTwoRelation(BaseRelation):
+    """Doubles the features; with a loss and a map that tell which features it saw."""
+
+    def forward(self, ctx):
+        self.check(ctx)
+        total = ctx.feats.sum()
+        return RelationOutput(2 * ctx.feats, {'loss_sum': total}, {'sum': total.detach()})
+
+
+TWICE = dict(type='_TimesTwoRelation', out_channels=WIDTH)
+
+
+def test_parallel_widths_and_order():
+    relation, ctx = RelationParallel(WIDTH, [COUNT, GEOMETRY, GRAPH]), make_context()
+    assert relation.out_channels == 6 + WIDTH + 5
+    assert [member.in_channels for member in relation.members] == [WIDTH] * 3
+    assert relation.needs == {'cls_logits', 'cls_weight'}
+    expected = torch.cat([member(ctx).feats for member in relation.members], dim=1)
+    assert_close(relation(ctx).feats, expected)
+
+
+def test_sequence_feeds_features():
+    relation, ctx = RelationSequence(WIDTH, [TWICE, TWICE, TWICE]), make_context()
+    out = relation(ctx)
+    assert_close(out.feats, 8 * ctx.feats)
+    total = ctx.feats.sum()
+    names = [f'{index}__TimesTwoRelation.loss_sum' for index in range(3)]
+    assert list(out.losses) == names
+    assert_close([out.losses[name] for name in names], [total, 2 * total, 4 * total])
+    assert list(out.maps) == [name.replace('loss_', '') for name in names]
+
+
+def test_parallel_gives_everybody_the_input():
+    relation, ctx = RelationParallel(WIDTH, [TWICE, TWICE]), make_context()
+    out = relation(ctx)
+    assert_close(out.feats, 2 * ctx.feats.repeat(1, 2))
+    assert_close(list(out.losses.values()), [ctx.feats.sum()] * 2)
+
+
+def test_sequence_widths():
+    relation = RelationSequence(WIDTH, [dict(GRAPH, out_channels=8), dict(GEOMETRY, out_channels=4)])
+    assert [member.in_channels for member in relation.members] == [WIDTH, 8]
+    assert relation.out_channels == 4
+
+
+def test_a_member_may_name_its_width():
+    relation = RelationSequence(WIDTH, [TWICE, dict(TWICE, in_channels=WIDTH + 1)])
+    with pytest.raises(ValueError, match=f'in_channels={WIDTH + 1} .* {WIDTH} wide'):
+        relation(make_context())
+
+
+@pytest.mark.parametrize('kind', [RelationParallel, RelationSequence])
+def test_norm_and_activation(kind):
+    ctx = make_context()
+    plain = kind(WIDTH, [GEOMETRY])
+    dressed = kind(WIDTH, [GEOMETRY], norm=dict(type='LN'), act=dict(type='ReLU'))
+    dressed.members.load_state_dict(plain.members.state_dict())
+    expected = torch.nn.functional.layer_norm(plain(ctx).feats, (WIDTH,)).relu()
+    assert_close(dressed(ctx).feats, expected)
+
+
+def test_maps_of_nested_compositions():
+    relation = RelationParallel(WIDTH, [dict(type='RelationSequence', relations=[GEOMETRY, TWICE]), COUNT])
+    maps = relation(replace(make_context(), want_maps=True)).maps
+    prefix = '0_RelationSequence.'
+    assert set(maps) == {
+        f'{prefix}0_GeometryAttentionRelation.attention',
+        f'{prefix}0_GeometryAttentionRelation.key_index',
+        f'{prefix}1__TimesTwoRelation.sum',
+        '1_ObjectCountRelation.counts',
+    }
+
+
+def test_configs_are_not_changed():
+    configs = [dict(GEOMETRY), dict(COUNT)]
+    RelationParallel(WIDTH, configs)
+    assert configs == [GEOMETRY, COUNT]
+
+
+@pytest.mark.parametrize('kind', [RelationParallel, RelationSequence])
+def test_members_are_initialised(kind):
+    relation = kind(WIDTH, [dict(GEOMETRY, init_cfg=dict(type='Constant', val=0.25, layer='Linear'))])
+    relation.init_weights()
+    assert (relation.members[0].key.weight == 0.25).all()
+
+
+@pytest.mark.parametrize('kind', [RelationParallel, RelationSequence])
+@pytest.mark.parametrize('relations', [[], ()])
+def test_an_empty_list(kind, relations):
+    with pytest.raises(ValueError, match=f'{kind.__name__}: relations is empty'):
+        kind(WIDTH, relations)

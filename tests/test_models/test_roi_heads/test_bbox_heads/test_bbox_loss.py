@@ -1,0 +1,148 @@
+"""The loss of a box head: mmdet's numbers on one rank, one rank's numbers on two."""
+
+import torch
+import torch.distributed as dist
+import pytest
+from mmdet.registry import MODELS
+from torch.testing import assert_close
+
+from mmdet_ext.models.roi_heads.bbox_heads.bbox_loss import bbox_head_loss
+
+from .head_case import DECODED, NUM_CLASSES, PLAIN, TRAIN_CFG, make_rois, make_samples
+
+# Of the seeded input below; a change of a loss, a normaliser or a target shows here.
+EXPECTED_CLS = 0.0
+EXPECTED_BBOX = 0.0
+
+HEADS = {
+    'plain': {},
+    'agnostic': dict(reg_class_agnostic=True),
+    'decoded': DECODED,
+    'decoded_per_class': dict(DECODED, reg_class_agnostic=False),
+    'smooth': dict(loss_bbox=dict(type='SmoothL1Loss', beta=0.5, loss_weight=2.0)),
+    'weighted': dict(loss_cls=dict(type='CrossEntropyLoss', class_weight=[1, 2, 3, 0.2])),
+}
+
+
+def build(name='plain'):
+    return MODELS.build({**PLAIN, **HEADS[name]}).double()
+
+
+def inputs(head, counts=(6, 4), positives=(2, 3), seed=0):
+    """Scores, deltas, RoIs and the targets that mmdet makes."""
+    torch.manual_seed(seed)
+    _, ctx = make_rois(counts)
+    targets = head.get_targets(make_samples(ctx, positives), TRAIN_CFG)
+    number = sum(counts)
+    scores = torch.randn(number, NUM_CLASSES + 1, dtype=torch.float64, requires_grad=True)
+    width = 4 if head.reg_class_agnostic else 4 * NUM_CLASSES
+    deltas = (torch.randn(number, width, dtype=torch.float64) / 4).requires_grad_()
+    rois = ctx.rois.double()
+    return scores, deltas, rois, [x.double() if x.is_floating_point() else x for x in targets]
+
+
+@pytest.mark.parametrize('name', HEADS)
+@pytest.mark.parametrize('positives', [(2, 3), (0, 0), (6, 4)])
+def test_equals_mmdet(name, positives):
+    head = build(name)
+    scores, deltas, rois, targets = inputs(head, positives=positives)
+    ours, theirs = bbox_head_loss(head, scores, deltas, rois, *targets), head.loss(scores, deltas, rois, *targets)
+    assert ours.keys() == theirs.keys() == {'loss_cls', 'loss_bbox', 'acc'}
+    assert_close(ours['acc'], theirs['acc'])
+    for key in ('loss_cls', 'loss_bbox'):
+        assert_close(ours[key], theirs[key])
+        assert_close(
+            torch.autograd.grad(ours[key], scores if key == 'loss_cls' else deltas, retain_graph=True),
+            torch.autograd.grad(theirs[key], scores if key == 'loss_cls' else deltas, retain_graph=True),
+        )
+
+
+def test_ignored_rois_do_not_count():
+    head = build()
+    scores, deltas, rois, (labels, label_weights, *boxes) = inputs(head)
+    label_weights[-4:] = 0
+    ours = bbox_head_loss(head, scores, deltas, rois, labels, label_weights, *boxes)
+    expected = torch.nn.functional.cross_entropy(scores[:-4], labels[:-4])
+    assert_close(ours['loss_cls'], expected)
+
+
+def test_expected_values():
+    head = build()
+    scores, deltas, rois, targets = inputs(head)
+    losses = bbox_head_loss(head, scores, deltas, rois, *targets)
+    assert losses['loss_cls'].item() == pytest.approx(EXPECTED_CLS, rel=1e-6)
+    assert losses['loss_bbox'].item() == pytest.approx(EXPECTED_BBOX, rel=1e-6)
+
+
+def test_without_rois():
+    head = build()
+    scores = torch.zeros(0, NUM_CLASSES + 1, requires_grad=True)
+    deltas = torch.zeros(0, 4 * NUM_CLASSES, requires_grad=True)
+    empty = torch.zeros(0, 4)
+    losses = bbox_head_loss(
+        head, scores, deltas, torch.zeros(0, 5), torch.zeros(0, dtype=torch.long), torch.zeros(0), empty, empty
+    )
+    assert losses['loss_cls'] == losses['loss_bbox'] == 0
+    (losses['loss_cls'] + losses['loss_bbox']).backward()
+    assert scores.grad is not None
+    assert deltas.grad is not None
+    assert losses['acc'].shape == (1,)
+
+
+def test_a_loss_with_an_activation_of_its_own():
+    head = MODELS.build({**PLAIN, 'loss_cls': dict(type='SeesawLoss', num_classes=NUM_CLASSES, p=0.8, q=2.0)})
+    _, deltas, rois, targets = inputs(head)
+    scores = torch.randn(10, NUM_CLASSES + 2)
+    rows = [x.float() if x.is_floating_point() else x for x in targets]
+    torch.manual_seed(0)
+    head.loss_cls.cum_samples.zero_()
+    ours = bbox_head_loss(head, scores, deltas.float(), rois.float(), *rows)
+    head.loss_cls.cum_samples.zero_()
+    theirs = head.loss(scores, deltas.float(), rois.float(), *rows)
+    assert ours.keys() == theirs.keys()
+    assert_close(ours, theirs)
+
+
+def test_half_precision_scores_are_counted_exactly():
+    head = build()
+    scores, deltas, rois, targets = inputs(head, counts=(1001, 300), positives=(1, 0))
+    exact = bbox_head_loss(head, scores, deltas, rois, *targets)
+    factors = []
+    head.loss_cls.forward = lambda *args, avg_factor, **kwargs: factors.append(avg_factor) or args[0].sum()
+    bbox_head_loss(head, scores.bfloat16(), deltas.bfloat16(), rois, *targets)
+    assert factors[0] == 1301
+    assert exact['loss_cls'].isfinite()
+
+
+SPLITS = {
+    'even': [dict(counts=(6, 4), positives=(2, 3)), dict(counts=(5, 5), positives=(1, 0))],
+    'uneven': [dict(counts=(12, 1), positives=(4, 1)), dict(counts=(2,), positives=(0,))],
+    'empty': [dict(counts=(6, 4), positives=(2, 3)), dict(counts=(0,), positives=(0,))],
+}
+
+
+def one_rank(split, rank=None):
+    """Gradients of the scores and deltas of both parts, or of one part alone."""
+    head = build()
+    parts = [inputs(head, **part, seed=seed) for seed, part in enumerate(SPLITS[split])]
+    parts = parts if rank is None else [parts[rank]]
+    scores, deltas, rois = (torch.cat([part[i] for part in parts]) for i in range(3))
+    targets = [torch.cat(rows) for rows in zip(*(part[3] for part in parts), strict=True)]
+    losses = bbox_head_loss(head, scores, deltas, rois, *targets)
+    (losses['loss_cls'] + losses['loss_bbox']).backward()
+    return [leaf.grad for part in parts for leaf in part[:2]]
+
+
+def _rank(rank, address, folder):
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=address, rank=rank, world_size=2)
+    torch.save({split: one_rank(split, rank) for split in SPLITS}, f'{folder}/{rank}.pth')
+    dist.destroy_process_group()
+
+
+def test_two_ranks_equal_one_with_both_batches(tmp_path):
+    torch.multiprocessing.spawn(_rank, (f'file://{tmp_path}/meet', str(tmp_path)), nprocs=2)
+    ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
+    for split in SPLITS:
+        # DDP averages the gradients of the ranks.
+        assert_close([grad / 2 for rank in ranks for grad in rank[split]], one_rank(split))

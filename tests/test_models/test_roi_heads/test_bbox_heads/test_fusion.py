@@ -1,0 +1,49 @@
+"""How relation features join box features."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmdet_ext.models.roi_heads.bbox_heads.fusion import RelationFusion
+
+FEATS = torch.randn(3, 4, generator=torch.Generator().manual_seed(1))
+
+
+def test_concat():
+    fusion, relation = RelationFusion('concat', 4, 6), torch.randn(3, 6)
+    assert fusion.out_channels == 10
+    assert not list(fusion.parameters())
+    assert_close(fusion(FEATS, relation), torch.cat([FEATS, relation], dim=1))
+    assert fusion(FEATS, relation.double()).dtype == FEATS.dtype
+
+
+@pytest.mark.parametrize(('kind', 'width'), [('add', 4), ('gate', 6)])
+def test_starts_closed_and_can_open(kind, width):
+    fusion, relation = RelationFusion(kind, 4, width), torch.randn(3, width, requires_grad=True)
+    assert fusion.out_channels == 4
+    assert_close(fusion(FEATS, relation), FEATS, rtol=0, atol=0)
+    optimizer = torch.optim.SGD(fusion.parameters(), lr=1.0)
+    for _ in range(2):
+        fusion(FEATS, relation).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not torch.allclose(fusion(FEATS, relation), FEATS)
+    assert relation.grad.any()
+
+
+def test_formulas():
+    relation = torch.randn(3, 4)
+    add, gate = RelationFusion('add', 4, 4), RelationFusion('gate', 4, 4)
+    for fusion in (add, gate):
+        torch.nn.init.normal_(fusion.project.weight)
+        torch.nn.init.normal_(fusion.project.bias)
+    torch.nn.init.normal_(gate.gate)
+    projected = relation @ add.project.weight.T + add.project.bias
+    assert_close(add(FEATS, relation), FEATS + projected)
+    projected = relation @ gate.project.weight.T + gate.project.bias
+    assert_close(gate(FEATS, relation), FEATS + gate.gate * projected)
+
+
+def test_add_wants_equal_widths():
+    with pytest.raises(ValueError, match='box features have 4, the relations 6; set out_channels=4'):
+        RelationFusion('add', 4, 6)

@@ -1,0 +1,98 @@
+"""The files of the house agree with each other."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mmdet_ext.utils.host_versions import HOSTS, is_tested
+from mmdet_ext.version import __version__
+
+ROOT = Path(__file__).parents[2]
+INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+
+
+def pins(name: str) -> dict[str, str]:
+    return dict(re.findall(r'^([\w-]+)==(\S+)$', (ROOT / 'requirements' / name).read_text(), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize('stack', ['default', 'onedl'])
+def test_stack_files_pin_tested_versions(stack: str) -> None:
+    hosts = {host.name: host for host in HOSTS if host.stack == stack}
+    found = pins(f'{stack}.txt')
+    assert set(found) == set(hosts)
+    assert all(is_tested(hosts[name], number) for name, number in found.items())
+
+
+def test_extras_name_the_tested_ranges() -> None:
+    text = (ROOT / 'setup.py').read_text()
+    assert [host.tested for host in HOSTS if f"'{host.tested}'" not in text] == []
+
+
+def test_torch_is_pinned() -> None:
+    assert 'torch' in pins('build.txt')
+
+
+def test_setup_reads_the_version() -> None:
+    assert f"__version__ = '{__version__}'" in (ROOT / 'mmdet_ext' / 'version.py').read_text()
+
+
+@pytest.mark.parametrize('metafile', INDEX['Import'] or ['model-index.yml'])
+def test_metafiles_and_their_configs_exist(metafile: str) -> None:
+    content = yaml.safe_load((ROOT / metafile).read_text())
+    collections = {collection['Name'] for collection in content.get('Collections', [])}
+    for model in content.get('Models', []):
+        assert (ROOT / model['Config']).is_file()
+        assert model['In Collection'] in collections
+
+
+def test_every_metafile_is_in_the_index() -> None:
+    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('*/metafile.yml')}
+    assert there == set(INDEX['Import'])
+
+
+def test_no_family_folder_has_a_hyphen() -> None:
+    """`pkg::folder/file` paths are matched by `\\w*::\\w*/\\w*`."""
+    assert [path.name for path in (ROOT / 'configs').iterdir() if '-' in path.name] == []
+
+
+def test_config_names_are_unique() -> None:
+    """`mim train` looks a config up by its file name."""
+    names = [path.name for path in (ROOT / 'configs').glob('[!_]*/*.py')]
+    assert len(names) == len(set(names))
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environ = {
+        key: value for key, value in os.environ.items() if key not in ('MAKEFLAGS', 'MAKELEVEL', 'STACK', 'PYTHON')
+    }
+    return subprocess.run(['make', *arguments], cwd=ROOT, env=environ, capture_output=True, text=True)
+
+
+def test_make_lists_its_targets_by_default() -> None:
+    out = make().stdout
+    targets = re.search(r'^\.PHONY: (.*)$', (ROOT / 'Makefile').read_text(), flags=re.MULTILINE)
+    assert targets
+    assert all(f'make {target} ' in out for target in targets[1].split())
+
+
+def test_make_refuses_an_unknown_stack() -> None:
+    done = make('setup', 'STACK=mmyolo')
+    assert done.returncode == 2
+    assert 'STACK=mmyolo is unknown: default' in done.stderr
+
+
+def test_make_refuses_an_unsupported_python(tmp_path: Path) -> None:
+    done = make('setup', 'PYTHON=false', f'VENV={tmp_path}/venv')
+    assert done.returncode == 2
+    assert 'false is not Python 3.10, 3.11 or 3.12' in done.stderr
+    assert not (tmp_path / 'venv').exists()
+
+
+def test_ci_runs_the_tests() -> None:
+    script = ROOT / '.ci' / 'run'
+    assert script.stat().st_mode & 0o111
+    assert 'make test' in script.read_text()

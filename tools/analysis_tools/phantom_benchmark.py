@@ -1,0 +1,23 @@
+"""Tune and compare the relation detector and plain ones on the chest phantom; `make bench`."""
+
+import argparse
+import shlex
+import sys
+
+from mmdet_ext.analysis.phantom_benchmark import format_table, run_benchmark
+
+
+def main() -> None:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', default='benchmarks/chest_phantom.json', help='JSON file of all numbers')
+    parser.add_argument('--work-dir', default='work_dirs/phantom_benchmark', help='phantoms and trainings, restartable')
+    parser.add_argument('--jobs', type=int, default=2, help='trainings at a time')
+    args = parser.parse_args()
+    command = shlex.join(['python', *sys.argv])
+    result = run_benchmark(args.out, args.work_dir, jobs=args.jobs, command=command)
+    print(format_table(result['summary']))
+
+
+if __name__ == '__main__':
+    main()
