@@ -50,28 +50,14 @@ def _checkpoint_types() -> list[Callable | tuple[Callable, str]]:
 
 
 def allow_checkpoint_types() -> None:
-    """Let `torch.load(weights_only=True)` read mmengine's checkpoints in this process, from now on.
+    """Let `torch.load(weights_only=True)` read mmengine's checkpoints in this process; called by `import mmdet_ext`.
 
     mmengine 0.10.7 calls `torch.load` plainly, and torch >= 2.6 then refuses the loss histories of a training
-    checkpoint. The types allowed here only hold numbers; everything else stays refused. Older torch has no list.
+    checkpoint, in resuming as in `init_detector`. The types allowed here only hold numbers; everything else stays
+    refused. Older torch has no list.
     """
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(_checkpoint_types())
-
-
-@contextlib.contextmanager
-def checkpoint_types() -> Iterator[None]:
-    """The same as `allow_checkpoint_types`, within a `with` block only; blocks nest, unlike torch's `safe_globals`."""
-    if not hasattr(torch.serialization, 'get_safe_globals'):
-        yield
-        return
-    before = torch.serialization.get_safe_globals()
-    allow_checkpoint_types()
-    try:
-        yield
-    finally:
-        torch.serialization.clear_safe_globals()
-        torch.serialization.add_safe_globals(before)
 
 
 @contextlib.contextmanager

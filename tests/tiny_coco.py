@@ -2,10 +2,10 @@
 
 import functools
 import gc
+import itertools
 import json
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +157,10 @@ class TinyRun:
     """
 
     def __init__(self) -> None:
+        self._count = itertools.count()
         self._directory = tempfile.TemporaryDirectory()
         self.root = Path(self._directory.name)
-        self.paths = make_tiny_coco(self.root / 'data')
+        self.paths = make_tiny_coco(self.root / 'data', n=4)
         self.config = self.root / 'tiny.py'
         self.config.write_text(tiny_config(self.paths))
         self.work_dir = self.root / 'run'
@@ -168,9 +169,10 @@ class TinyRun:
     def train(self, **options: Any) -> tuple[list[float], dict[str, torch.Tensor]]:
         """Train on one thread; losses of all iterations (resumed ones too) and the weights."""
         # mmengine names a run by config and second, and two runs of one name share their history.
-        time.sleep(1.01)
+        name = f'tiny_{next(self._count)}'
+        cfg_options = {**options.pop('cfg_options', {}), 'experiment_name': name}
         torch.set_num_threads(1)
-        runner = train(options.pop('config', self.config), **options)
+        runner = train(options.pop('config', self.config), cfg_options=cfg_options, **options)
         losses = runner.message_hub.get_scalar('train/loss').data[0].tolist()
         state = {key: value.clone() for key, value in runner.model.state_dict().items()}
         del runner

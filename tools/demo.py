@@ -31,3 +31,5 @@ if __name__ == '__main__':
         run_demo(**vars(parse_args()))
     except (ValueError, RuntimeError) as error:
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit('interrupted: the same command goes on from the last checkpoint')

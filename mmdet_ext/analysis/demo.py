@@ -34,6 +34,7 @@ SEED = 0
 TRAIN, VAL, SIZE = 600, 200, 160
 _LOG_INTERVAL = 25
 _DATA_VARIABLE = 'MMDET_EXT_CHEST_PHANTOM'
+_print = partial(print, flush=True)
 
 
 def run_demo(
@@ -45,13 +46,13 @@ def run_demo(
     epochs: int | None = None,
     cfg_options: Mapping[str, Any] | None = None,
     fresh: bool = False,
-    say: Say = partial(print, flush=True),
+    say: Say = _print,
 ) -> dict[str, Any]:
     """Run everything and write it below `work_dir`.
 
-    `baseline/` and `relation/` hold config, checkpoint, log and predictions of the detectors; beside them `results.json`,
-    `category_graph.png`, `pictures/` and `report.html`. A finished training with the same config and data is not
-    repeated, an interrupted one goes on.
+    `baseline/` and `relation/` hold config, checkpoint, log and predictions of the detectors; beside them
+    `results.json`, `category_graph.png`, `pictures/` and `report.html`. A finished training with the same config and
+    data is not repeated, an interrupted one goes on.
 
     Args:
         work_dir: Folder for the results.

@@ -142,9 +142,7 @@ def train_detector(
     elif stored is not None:
         state = stored
         if state.checkpoint is not None and (folder / state.checkpoint).is_file():
-            say(
-                f'  trained before with the same config and data ({format_seconds(state.seconds)}); --fresh trains again'
-            )
+            say(f'  trained before, same config and data ({format_seconds(state.seconds)}); --fresh trains again')
             return state
         resume = (folder / 'last_checkpoint').is_file()
         say('  interrupted before: resuming from the last checkpoint' if resume else '  starting again')
@@ -203,12 +201,12 @@ def format_seconds(seconds: float) -> str:
 
 
 def _own_visualizer(options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """mmengine keeps visualizers by name: a second run in one process would write its curves into the first one's folder."""
+    """mmengine keeps visualizers by name: with a shared name a run would write into another one's folder."""
     return {**options, 'visualizer.name': str(folder)}
 
 
 def _config_hash(config: Path, options: Mapping[str, Any], data: Path) -> str:
-    text = read_config(config, options).pretty_text
+    text = json.dumps(read_config(config, options).to_dict(), sort_keys=True, default=str)
     return hashlib.sha256(text.replace(str(data), '').encode()).hexdigest()
 
 

@@ -162,7 +162,8 @@ def _place_label(
     ]
     extents = [Bbox.from_bounds(left, bottom, width, height) for left, bottom in inside]
     best = min(extents, key=lambda extent: 8 * _covered(extent, taken) + _covered(extent, outlines))
-    label.set_position(axes.transData.inverted().transform((best.xmin + 3, best.ymin + 3)))
+    x, y = axes.transData.inverted().transform((best.xmin + 3, best.ymin + 3))
+    label.set_position((x, y))
     return best
 
 

@@ -7,6 +7,7 @@ nothing is chosen on the images the table speaks of.
 
 import os
 import platform
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -21,8 +22,9 @@ import torch
 from mmengine.fileio import dump
 from tabulate import tabulate
 
-from mmdet_ext.datasets.chest_phantom import make_chest_phantom
+from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
 
+from .demo_report import CONTEXT_CLASSES
 from .demo import SIZE, TRAIN, VAL, summarize_metrics
 from .demo import _count_parameters as count_parameters
 from .demo import _DATA_VARIABLE as DATA_VARIABLE
@@ -40,6 +42,7 @@ TRIALS: tuple[dict[str, Any], ...] = (
     {'optim_wrapper.optimizer.lr': 1e-3},
     {'optim_wrapper.optimizer.lr': 2e-3},
 )
+_BLOCK = re.compile(r'(<!-- benchmark: begin.*?-->)\n.*?(<!-- benchmark: end -->)', re.DOTALL)
 SEEDS = (0, 1, 2)
 TUNING_PHANTOM, REPORT_PHANTOM = 1000, 0
 
@@ -92,7 +95,11 @@ def summarize(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     table: dict[str, dict[str, Any]] = {}
     for arm in dict.fromkeys(run['arm'] for run in runs):
         own = [run for run in runs if run['arm'] == arm]
-        row: dict[str, Any] = {'options': own[0]['options'], 'parameters': own[0]['parameters'], 'seeds': [run['seed'] for run in own]}
+        row: dict[str, Any] = {
+            'options': own[0]['options'],
+            'parameters': own[0]['parameters'],
+            'seeds': [run['seed'] for run in own],
+        }
         for name in ('bbox_mAP', 'bbox_mAP_50', 'context_mAP', 'seconds'):
             values = [run[name] for run in own]
             row[name] = round(statistics.mean(values), 4)
@@ -103,22 +110,41 @@ def summarize(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     return table
 
 
-def format_table(table: Mapping[str, Mapping[str, Any]]) -> str:
-    """The summary as Markdown."""
+def format_table(result: Mapping[str, Any]) -> str:
+    """The table of the README: arms as columns, so that it stays narrow, and a sentence on what was measured."""
+    table = result['summary']
+    rate = 'optim_wrapper.optimizer.lr'
     rows = [
-        [
-            arm,
-            f'{row["parameters"] / 1e6:.2f} M',
-            row['options'].get('optim_wrapper.optimizer.lr'),
-            _spread(row, 'bbox_mAP'),
-            _spread(row, 'context_mAP'),
-            *(f'{ap:.3f}' for ap in row['per_class'].values()),
-        ]
-        for arm, row in table.items()
+        ['parameters', *(f'{row["parameters"] / 1e6:.2f} M' for row in table.values())],
+        ['learning rate, tuned', *(f'{row["options"].get(rate, 0):g}' for row in table.values())],
+        ['mAP', *(_spread(row, 'bbox_mAP') for row in table.values())],
+        ['**mean of the six context classes**', *(f'**{_spread(row, "context_mAP")}**' for row in table.values())],
     ]
-    names = list(next(iter(table.values()))['per_class'])
-    headers = ['detector', 'parameters', 'lr', 'mAP', 'context mAP', *names]
-    return tabulate(rows, headers=headers, tablefmt='github', disable_numparse=True)
+    names = [*CONTEXT_CLASSES, *(name for name in CLASSES if name not in CONTEXT_CLASSES)]
+    rows += [[name, *(f'{row["per_class"][name]:.3f}' for row in table.values())] for name in names]
+    lines = tabulate(rows, headers=['AP at IoU 0.50 to 0.95', *table], tablefmt='github', disable_numparse=True)
+    seeds = len(next(iter(table.values()))['seeds'])
+    images = result['images']
+    trials = len(result['trials']) // len(table)
+    note = (
+        f'Chest phantom, {images["train"]} + {images["val"]} images of {SIZE} px, from scratch, mean and standard deviation '
+        f'of {seeds} seeds; each detector tuned with {trials} trials on another phantom. `control` has the plain head with '
+        'as many parameters as the relation detector. Command, versions, every run: `benchmarks/chest_phantom.json`.'
+    )
+    return f'{lines}\n\n{note}'
+
+
+def update_readme(readme: str | Path, result: Mapping[str, Any]) -> None:
+    """Write the table between the two markers of a Markdown file.
+
+    Raises:
+        ValueError: The file lacks the markers.
+    """
+    path = Path(readme)
+    text, found = _BLOCK.subn(lambda match: f'{match[1]}\n{format_table(result)}\n{match[2]}', path.read_text('utf-8'))
+    if not found:
+        raise ValueError(f'{path} has no lines "<!-- benchmark: begin ... -->" and "<!-- benchmark: end -->"; add them')
+    path.write_text(text, 'utf-8')
 
 
 def _spread(row: Mapping[str, Any], name: str) -> str:
@@ -174,7 +200,10 @@ def run_benchmark(
         'summary': summarize(runs),
         'runs': runs,
         'trials': tried,
-        'phantoms': {role: {'hash': value, 'seed': seed} for (role, (_, value)), seed in zip(phantoms.items(), (TUNING_PHANTOM, REPORT_PHANTOM), strict=True)},
+        'phantoms': {
+            role: {'hash': value, 'seed': seed}
+            for (role, (_, value)), seed in zip(phantoms.items(), (TUNING_PHANTOM, REPORT_PHANTOM), strict=True)
+        },
         'images': {'train': train, 'val': val},
         'configs': ARMS,
         'command': command,

@@ -1,7 +1,7 @@
 """Reports as one self-contained HTML page: it opens from disk, without network and without files beside it.
 
-A report is a template below `templates/` that extends `base.html.j2` and fills its blocks; `macros.html.j2` has the parts
-that reports share (tables with bars, figures, legends, key figures).
+A report is a template below `templates/` that extends `base.html.j2` and fills its blocks; `macros.html.j2` has the
+parts that reports share (tables with bars, figures, legends, key figures).
 """
 
 import base64

@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Embedded data, and checks of data before they are trained on."""

@@ -15,8 +15,6 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import CheckpointLoader
 from torch import nn
 
-from ..compat import checkpoint_types
-
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint on the CPU without ever running code from it (`weights_only=True`).
@@ -34,14 +32,12 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         ValueError: The file is half-written or no checkpoint, or holds objects other than tensors and plain data.
     """
     if re.match(r'[\w-]+:', str(path)):
-        with checkpoint_types():
-            return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
+        return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint {path}.')
     try:
-        with checkpoint_types():
-            checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         refused = re.search(r'(?:GLOBAL|Unsupported (?:global|class))\W+(?:GLOBAL )?([\w.]+)', str(error))
         if refused is None:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmdet_ext.datasets.checks import check_coco
-from mmdet_ext.datasets.class_checks import check_num_classes
+from mmdet_ext.datasets.class_checks import check_class_list, check_num_classes
 from mmdet_ext.datasets.image_checks import ImageScope
 from mmdet_ext.datasets.problems import Problem, listing
 
@@ -105,7 +105,7 @@ def raise_on_problems(problems: Sequence[Problem], limit: int = 10, strict: bool
 
 def _names(spec: DatasetSpec) -> list[str]:
     """Class names, where they are a proper list."""
-    return list(spec.classes) if isinstance(spec.classes, list | tuple) else []
+    return [] if spec.classes is None or check_class_list(spec.classes, '') else list(spec.classes)
 
 
 def _check_evaluators(node: Any, where: str, specs: Sequence[DatasetSpec]) -> list[Problem]:

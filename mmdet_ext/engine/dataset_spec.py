@@ -1,5 +1,6 @@
 """What a check has to know about a data set, read from its config or from the built object."""
 
+import inspect
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -77,9 +78,10 @@ def dataset_specs(node: Any, where: str, split: Split) -> list[DatasetSpec]:
         return dataset_specs(inner, f'{where}.dataset', split)
     named = node.get('type') if isinstance(node, Mapping) else type(node)
     cls: Any = DATASETS.get(named) if isinstance(named, str) else named
-    if not isinstance(cls, type) or not issubclass(cls, BaseDataset):
+    if not (inspect.isclass(cls) and BaseDataset in cls.__mro__):
         return []
-    root = option(node, 'data_root') or ''
+    merge: Any = cls._load_metainfo  # type: ignore[attr-defined]
+    root, ann_file = option(node, 'data_root') or '', option(node, 'ann_file') or ''
     given = option(node, 'metainfo')
     built = not isinstance(node, Mapping)
     prefix = {key: _join(root, value) for key, value in (option(node, 'data_prefix') or {}).items()}
@@ -88,9 +90,9 @@ def dataset_specs(node: Any, where: str, split: Split) -> list[DatasetSpec]:
             where=where,
             split=split,
             cls=cls,
-            ann_file=node.ann_file if built else _join(root, option(node, 'ann_file') or ''),
+            ann_file=_join(root, ann_file) if ann_file and not built else ann_file,
             data_prefix=dict(node.data_prefix) if built else prefix,
-            metainfo=node.metainfo if built else cls._load_metainfo(given),
+            metainfo=node.metainfo if built else merge(given),
             has_metainfo=built or bool(given and 'classes' in given),
             pipeline=list(walk_pipeline(option(node, 'pipeline'))),
             subdirs=(option(node, 'ann_subdir', 'Annotations'), option(node, 'img_subdir', 'JPEGImages')),

@@ -5,8 +5,9 @@
 import argparse
 import copy
 import logging
+import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from ..compat import checkpoint_types, cpu_ranks
+from ..compat import cpu_ranks
 from .cfg_options import check_cfg_options
 from .checkpoint import check_resumable, check_weights, find_resumable
+from .config_check import check_config, raise_on_problems
 from .dataset_overlay import overlay_dataset
+from .dataset_spec import Split
 
 
 def load_config(
@@ -80,6 +83,20 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         check_resumable(cfg.load_from)
 
 
+def _check_data(cfg: Config, splits: Sequence[Split]) -> None:
+    """Check data and heads before anything is built; the hook, which does so in other tools, is told what is done."""
+    hooks = cfg.setdefault('custom_hooks', None) or []
+    hook = next((hook for hook in hooks if hook.get('type') == 'DatasetCheckHook'), None)
+    if hook is None:
+        hook = ConfigDict(type='DatasetCheckHook')
+        cfg.custom_hooks = [*hooks, hook]
+    # One process looks; where it fails, the launcher ends the others.
+    if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
+        options = {name: hook[name] for name in ('images', 'num_images') if name in hook}
+        raise_on_problems(check_config(cfg, splits=splits, **options), strict=hook.get('strict', True))
+    hook.checked = tuple(splits)
+
+
 def _build_runner(cfg: Config, *, strict: bool) -> Runner:
     """Build the Runner, and compare the checkpoint it will load with its model."""
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
@@ -129,7 +146,8 @@ def train(
             raise ValueError(f'--auto-scale-lr: {config} has no auto_scale_lr=dict(base_batch_size=...); add it.')
         cfg.auto_scale_lr.enable = True
     _set_resume(cfg, resume)
-    with checkpoint_types(), cpu_ranks(cfg):
+    _check_data(cfg, ('train', 'val'))
+    with cpu_ranks(cfg):
         runner = _build_runner(cfg, strict=cfg.get('resume', False))
         runner.train()
     return runner
@@ -200,7 +218,8 @@ def test(
         trigger_visualization_hook(cfg, argparse.Namespace(show=show, show_dir=show_dir, wait_time=wait_time))
     if tta:
         _set_test_time_augmentation(cfg)
-    with checkpoint_types(), cpu_ranks(cfg):
+    _check_data(cfg, ('test',))
+    with cpu_ranks(cfg):
         runner = _build_runner(cfg, strict=True)
         if out is not None:
             runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))

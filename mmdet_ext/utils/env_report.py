@@ -136,7 +136,7 @@ def check_cuda() -> Finding:
 def check_torch_load() -> Finding:
     """A checkpoint of mmengine, which holds a `HistoryBuffer`, can be read back by a plain `torch.load`."""
     torch = importlib.import_module('torch')
-    importlib.import_module('mmdet_ext.compat').allow_checkpoint_types()
+    importlib.import_module('mmdet_ext')
     file = io.BytesIO()
     torch.save({'loss': importlib.import_module('mmengine.logging').HistoryBuffer([0.5], [1])}, file)
     file.seek(0)

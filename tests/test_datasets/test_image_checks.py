@@ -9,7 +9,7 @@ from mmdet_ext.datasets.image_checks import check_images
 SIZE = (64, 48)
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
     for name in ('a.jpg', 'b.png', 'c.bmp'):

@@ -9,7 +9,9 @@ from mmengine.config import Config
 from mmdet_ext.engine import launch
 from mmdet_ext.engine.launch import load_config, train
 from mmdet_ext.engine.launch import test as run_test
-from tests.tiny_coco import data_config, make_tiny_coco, tiny_run
+from tests.tiny_coco import data_config, make_tiny_coco, tiny_config, tiny_run
+
+CHECK_HOOK = {'type': 'DatasetCheckHook'}
 
 
 def test_work_dir(tmp_path, monkeypatch):
@@ -117,8 +119,8 @@ def test_predictions_pictures_and_tta(tmp_path):
             tta=True,
         )
     assert 0 <= metrics['coco/bbox_mAP'] <= 1
-    assert len(pickle.loads(out.read_bytes())) == 8
-    assert len(list(tmp_path.glob('test/*/pictures/*.png'))) == 8
+    assert len(pickle.loads(out.read_bytes())) == 4
+    assert len(list(tmp_path.glob('test/*/pictures/*.png'))) == 4
 
 
 def test_tta_recipe_of_the_config_and_wrapped_data():
@@ -157,3 +159,25 @@ def test_training_weights_are_what_the_checkpoint_holds():
     run = tiny_run()
     saved = torch.load(run.work_dir / 'epoch_3.pth', weights_only=False)['state_dict']
     assert all(torch.equal(saved[key], value) for key, value in run.state.items())
+
+
+def test_data_are_checked_before_anything_is_built(tmp_path, monkeypatch):
+    paths = make_tiny_coco(tmp_path / 'data', n=4)
+    config = tmp_path / 'config.py'
+    config.write_text(tiny_config(paths, classes=('b', 'a')))
+    monkeypatch.setattr(launch, '_build_runner', lambda *_, **__: pytest.fail('built'))
+    with pytest.raises(ValueError, match=r'(?s)metainfo.*order'):
+        train(config, work_dir=tmp_path / 'run')
+    with pytest.raises(ValueError, match=r'(?s)metainfo.*order'):
+        run_test(config, tiny_run().work_dir / 'epoch_3.pth', work_dir=tmp_path / 'run')
+    # Another process of the same run looks, and the config's own hook says how strictly.
+    monkeypatch.setenv('RANK', '1')
+    with pytest.raises(pytest.fail.Exception, match='built'):
+        train(config, work_dir=tmp_path / 'run')
+    monkeypatch.setenv('RANK', '0')
+    with pytest.raises(pytest.fail.Exception, match='built'):
+        train(config, work_dir=tmp_path / 'run', cfg_options={'custom_hooks': [CHECK_HOOK | {'strict': False}]})
+
+
+def test_the_hook_knows_what_was_checked(monkeypatch, tmp_path):
+    assert _config_of(monkeypatch, work_dir=tmp_path).custom_hooks[-1] == CHECK_HOOK | {'checked': ('train', 'val')}

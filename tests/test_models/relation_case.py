@@ -31,9 +31,7 @@ RELATIONS = {
     'soft_mapping': dict(type='SoftMappingRelation', out_channels=5),
     'count': COUNT,
     'count_few': dict(COUNT, key_num=4, detach=False),
-    'parallel': dict(
-        type='RelationParallel', relations=[GEOMETRY, COUNT], norm=dict(type='LN'), act=dict(type='ReLU')
-    ),
+    'parallel': dict(type='RelationParallel', relations=[GEOMETRY, COUNT], norm=dict(type='LN'), act=dict(type='ReLU')),
     'sequence': dict(type='RelationSequence', relations=[dict(GRAPH, out_channels=8), dict(GEOMETRY, out_channels=4)]),
 }
 # Relations in which a box tells the others of its image something.
@@ -71,7 +69,9 @@ def make_context(
     image = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).double()
     logits = torch.randn(number, NUM_CLASSES + 1, dtype=torch.float64) * 2
     logits[:, -1] -= 1
-    maps = tuple(torch.randn(len(counts), 4, 96 // stride + 1, 128 // stride, dtype=torch.float64) for stride in STRIDES)
+    maps = tuple(
+        torch.randn(len(counts), 4, 96 // stride + 1, 128 // stride, dtype=torch.float64) for stride in STRIDES
+    )
     ctx = RelationContext(
         feats=torch.randn(number, WIDTH, dtype=torch.float64),
         rois=torch.cat([image[:, None], boxes], dim=1),
@@ -86,7 +86,7 @@ def make_context(
 
 
 def convert(ctx: RelationContext, dtype: torch.dtype, device: torch.device | str = 'cpu') -> RelationContext:
-    """The context with its floating point tensors in another type, everything on a device; RoIs stay float32 or wider."""
+    """The context with its floating point tensors in another type, on a device; RoIs stay float32 or wider."""
 
     def move(value, wanted):
         if isinstance(value, tuple) and value and isinstance(value[0], torch.Tensor):

@@ -23,8 +23,8 @@ def pins(name: str) -> dict[str, str]:
 def test_stack_files_pin_tested_versions(stack: str) -> None:
     hosts = {host.name: host for host in HOSTS if host.stack == stack}
     found = pins(f'{stack}.txt')
-    assert set(found) == set(hosts)
-    assert all(is_tested(hosts[name], number) for name, number in found.items())
+    assert set(hosts) <= set(found)
+    assert all(is_tested(host, found[name]) for name, host in hosts.items())
 
 
 def test_extras_name_the_tested_ranges() -> None:

@@ -1,19 +1,37 @@
 """Looks at data, heads and evaluation pipelines before the first step."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 
 from mmdet.registry import HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from mmdet_ext.datasets.image_checks import ImageScope
 from mmdet_ext.datasets.problems import Problem
+from mmdet_ext.graphs import CategoryGraph
 
 from ..class_counts import model_class_counts
-from ..config_check import check_specs, raise_on_problems
-from ..dataset_spec import Split, dataset_specs
+from ..config_check import check_specs, raise_on_problems, unique
+from ..dataset_spec import DatasetSpec, Split, dataset_specs
+
+
+def check_graphs(model: nn.Module, specs: Sequence[DatasetSpec]) -> Iterator[Problem]:
+    """Compare the category graphs of a model with the class names of its data sets."""
+    for name, module in model.named_modules():
+        graph = getattr(module, 'graph', None)
+        for spec in specs if isinstance(graph, CategoryGraph) else ():
+            try:
+                with warnings.catch_warnings(record=True) as oddities:
+                    warnings.simplefilter('always')
+                    graph.check(spec.classes or ())
+            except ValueError as error:
+                yield Problem('error', f'model.{name}.graph', str(error))
+            for oddity in oddities:
+                yield Problem('warning', f'model.{name}.graph', str(oddity.message))
 
 
 @HOOKS.register_module()
@@ -28,14 +46,22 @@ class DatasetCheckHook(Hook):
         images: Which images to decode: 'sample', 'all' or 'none', see `check_images`.
         num_images: Size of the sample of images.
         strict: Whether errors stop the run; False logs them as warnings.
+        checked: Loaders ('train', 'val', 'test') whose data were checked before; our tools set it.
     """
 
-    def __init__(self, images: ImageScope = 'sample', num_images: int = 200, strict: bool = True) -> None:
+    def __init__(
+        self,
+        images: ImageScope = 'sample',
+        num_images: int = 200,
+        strict: bool = True,
+        checked: Sequence[Split] = (),
+    ) -> None:
         if images not in ('sample', 'all', 'none'):
             raise ValueError(f"DatasetCheckHook: images must be 'sample', 'all' or 'none', but is {images!r}")
         self.images = images
         self.num_images = num_images
         self.strict = strict
+        self.checked = frozenset(checked)
         self._seen: set[str] = set()
 
     def before_train(self, runner: Runner) -> None:
@@ -62,6 +88,10 @@ class DatasetCheckHook(Hook):
             for split in fresh:
                 dataset = getattr(getattr(runner, f'{split}_dataloader'), 'dataset', None)
                 specs += dataset_specs(dataset, f'{split}_dataloader.dataset', split)
-            outcome = [check_specs(specs, list(model_class_counts(model)), self.images, self.num_images)]
+            unchecked = [spec for spec in specs if spec.split not in self.checked]
+            counts = list(model_class_counts(model))
+            outcome = [
+                [*check_specs(unchecked, counts, self.images, self.num_images), *unique(check_graphs(model, specs))]
+            ]
         broadcast_object_list(outcome, src=0)
         raise_on_problems(outcome[0], strict=self.strict)

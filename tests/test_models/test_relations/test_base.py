@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from mmdet_ext.models.relations import BaseRelation, Packing
+
 from ..relation_case import (
     PAIRWISE,
     RELATIONS,
@@ -174,14 +175,16 @@ def test_rows_must_match():
         build('geometry')(replace(ctx, feats=ctx.feats[:-1]))
 
 
-@pytest.mark.parametrize('name', ['geometry_topk', 'geometry_fg', 'graph', 'soft_mapping', 'count', 'parallel', 'sequence'])
+@pytest.mark.parametrize(
+    'name', ['geometry_topk', 'geometry_fg', 'graph', 'soft_mapping', 'count', 'parallel', 'sequence']
+)
 def test_missing_scores_name_the_base_head(name):
     with pytest.raises(ValueError, match=r'cls_logits.*base_head=True'):
         build(name)(replace(make_context(), cls_logits=None))
 
 
 def test_missing_feature_maps_do_not_name_the_base_head():
-    with pytest.raises(ValueError, match='needs feature_maps in the relation context$'):
+    with pytest.raises(ValueError, match=r'needs feature_maps in the relation context$'):
         build('graph_attention')(replace(make_context(), feature_maps=None))
 
 

@@ -189,5 +189,7 @@ def test_scores_in_half_precision_are_mapped_in_float32():
     ctx = make_context()
     ctx.cls_logits[:] = torch.tensor([6.0, 6, 6, 6.004])
     relation = CategoryGraphRelation(WIDTH)
-    assert_close(relation(replace(ctx, cls_logits=ctx.cls_logits.bfloat16())).feats, relation(ctx).feats, rtol=2e-2, atol=1e-3)
+    assert_close(
+        relation(replace(ctx, cls_logits=ctx.cls_logits.bfloat16())).feats, relation(ctx).feats, rtol=2e-2, atol=1e-3
+    )
     assert relation(replace(ctx, cls_logits=ctx.cls_logits.bfloat16())).feats.dtype == torch.float32

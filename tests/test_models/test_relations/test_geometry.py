@@ -36,7 +36,9 @@ class TestBoxGeometry:
         flipped = box_geometry(QUERY[:, [1, 0, 3, 2]], KEY[:, [1, 0, 3, 2]])[0, 0]
         assert_close(flipped[[1, 0, *reversed(swapped)]], box_geometry(QUERY, KEY)[0, 0])
 
-    @given(scale=st.floats(0.1, 50), x=st.floats(-500, 500), y=st.floats(-500, 500), kind=st.sampled_from(['hu', 'log1p']))
+    @given(
+        scale=st.floats(0.1, 50), x=st.floats(-500, 500), y=st.floats(-500, 500), kind=st.sampled_from(['hu', 'log1p'])
+    )
     @settings(max_examples=30, deadline=None)
     def test_scale_and_place_do_not_matter(self, scale, x, y, kind):
         boxes = torch.tensor([[10.0, 10, 30, 20], [20, 40, 24, 80], [1, 2, 90, 70]], dtype=torch.float64)
@@ -94,7 +96,9 @@ class TestGeometryBias:
         whole = geometry_bias(*inputs)
         sizes = []
         embed = geometry.sine_embedding
-        monkeypatch.setattr(geometry, 'sine_embedding', lambda *args: sizes.append(embed(*args).numel()) or embed(*args))
+        monkeypatch.setattr(
+            geometry, 'sine_embedding', lambda *args: sizes.append(embed(*args).numel()) or embed(*args)
+        )
         monkeypatch.setattr(geometry, 'CHUNK_ELEMENTS', 2 * 5 * 16 * 6)
         assert_close(geometry_bias(*inputs), whole)
         assert sizes == [2 * 5 * 16 * 6] * 6 + [2 * 5 * 16 * 4]

@@ -15,7 +15,9 @@ def build(levels=(1, 2, 3), strides=(4, 8, 16, 32), **kwargs):
 
 
 def feature_maps(height, width, images=2, strides=(4, 8, 16, 32)):
-    maps = [torch.randn(images, 2, -(-height // stride), -(-width // stride), dtype=torch.float64) for stride in strides]
+    maps = [
+        torch.randn(images, 2, -(-height // stride), -(-width // stride), dtype=torch.float64) for stride in strides
+    ]
     return tuple(maps)
 
 

@@ -111,7 +111,10 @@ class TestRelation:
         assert_close(often.feats, once.feats[rows])
 
     def test_added_ground_truth_does_not_count(self):
-        relation, ctx = ObjectCountRelation(WIDTH, NUM_CLASSES).double(), make_context((5,), torch.float64, want_maps=True)
+        relation, ctx = (
+            ObjectCountRelation(WIDTH, NUM_CLASSES).double(),
+            make_context((5,), torch.float64, want_maps=True),
+        )
         ctx.key_valid[:] = torch.tensor([True, True, False, True, False])
         proposals = pick_rows(ctx, torch.tensor([0, 1, 3]))
         assert_close(relation(ctx).maps['counts'], relation(proposals).maps['counts'])

@@ -85,6 +85,8 @@ class RelationBBoxHead(ConvFCBBoxHead):
                 kwargs.get('loss_cls'), bg_weight, kwargs.get('num_classes', 80)
             )
         super().__init__(**kwargs)
+        # The parent's works in place: the base path would change what the relations after each fc read.
+        self.relu = nn.ReLU()
         self.base_loss_weight, self.reg_source = base_loss_weight, reg_source
         width = self.shared_out_channels
         places = 1 if insert == 'after_fcs' else len(self.shared_fcs)
@@ -119,6 +121,8 @@ class RelationBBoxHead(ConvFCBBoxHead):
             raise ValueError("RelationBBoxHead: reg_source='base' takes boxes from the base head; set base_head=True")
         if insert == 'after_each_fc' and not kwargs.get('num_shared_fcs', 2):
             raise ValueError("RelationBBoxHead: insert='after_each_fc' needs num_shared_fcs >= 1")
+        if not kwargs.get('num_shared_fcs', 2) and not kwargs.get('num_shared_convs'):
+            raise ValueError('RelationBBoxHead needs a shared layer: num_shared_fcs >= 1 or num_shared_convs >= 1')
         own = [name for name in ('num_cls_convs', 'num_cls_fcs', 'num_reg_convs', 'num_reg_fcs') if kwargs.get(name)]
         if own:
             raise ValueError(f'RelationBBoxHead has one shared trunk: {", ".join(own)} must be 0')

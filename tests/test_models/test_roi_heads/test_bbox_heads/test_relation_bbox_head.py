@@ -32,7 +32,9 @@ class _LossyRelation(BaseRelation):
 def plain_twin(head):
     """mmdet's head with the weights of our base path."""
     plain = MODELS.build(PLAIN)
-    weights = {key.replace('base_', ''): value for key, value in head.state_dict().items() if 'shared' in key or 'base' in key}
+    weights = {
+        key.replace('base_', ''): value for key, value in head.state_dict().items() if 'shared' in key or 'base' in key
+    }
     plain.load_state_dict(weights)
     return plain
 
@@ -147,8 +149,12 @@ class TestLoss:
 
     @fusions
     @inserts
-    @pytest.mark.parametrize('options', [{}, dict(reg_source='base'), dict(base_head=False), dict(base_loss_weight=0.0)])
-    @pytest.mark.parametrize(('counts', 'positives'), [((6, 4), (2, 3)), ((6, 4), (0, 0)), ((0, 0), (0, 0)), ((0, 3), (0, 1))])
+    @pytest.mark.parametrize(
+        'options', [{}, dict(reg_source='base'), dict(base_head=False), dict(base_loss_weight=0.0)]
+    )
+    @pytest.mark.parametrize(
+        ('counts', 'positives'), [((6, 4), (2, 3)), ((6, 4), (0, 0)), ((0, 0), (0, 0)), ((0, 3), (0, 1))]
+    )
     def test_no_parameter_is_unused(self, fusion, insert, options, counts, positives):
         head = build_head(FUSED, fusion=fusion, insert=insert, **options)
         x, ctx = make_rois(counts)
@@ -229,11 +235,11 @@ class TestFrozen:
 
 
 def test_pooled_features_without_fcs():
-    head = build_head(FUSED, num_shared_fcs=0, with_avg_pool=True)
+    head = build_head(FUSED, num_shared_fcs=0, num_shared_convs=1, conv_out_channels=8, with_avg_pool=True)
     x, ctx = make_rois()
     out = head(x, ctx)
-    assert_close(out.base_cls_score, head.base_fc_cls(x.mean((2, 3))))
-    assert head.fc_cls.in_features == 4 + 4
+    assert_close(out.base_cls_score, head.base_fc_cls(head.shared_convs[0](x).mean((2, 3))))
+    assert head.fc_cls.in_features == 8 + 8
     x, ctx = make_rois((0, 0))
     assert head(x, ctx).cls_score.shape == (0, NUM_CLASSES + 1)
 
@@ -273,7 +279,8 @@ def test_without_context():
         (dict(num_cls_fcs=1, num_reg_convs=2), 'one shared trunk: num_cls_fcs, num_reg_convs must be 0'),
         (dict(with_reg=False), 'with_reg must be True'),
         (dict(with_cls=False), 'with_cls must be True'),
-        (dict(num_shared_fcs=0), 'without extent: num_shared_fcs >= 1 or with_avg_pool=True'),
+        (dict(num_shared_fcs=0), 'needs a shared layer: num_shared_fcs >= 1 or num_shared_convs >= 1'),
+        (dict(num_shared_fcs=0, num_shared_convs=1), 'without extent: num_shared_fcs >= 1 or with_avg_pool=True'),
         (dict(fusion='add'), "fusion='add' needs equal widths"),
         (dict(relations=[]), 'relations is empty'),
         (dict(relations=COUNT, base_head=False), 'ObjectCountRelation needs cls_logits, .* base_head=True'),
