@@ -31,7 +31,7 @@ def names(path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def phantom_graph(tmp_path, monkeypatch):
-    """A folder for the phantom, with the category graph that configs name; they read the folder from the environment."""
+    """A folder for the phantom, named by the environment, with the category graph that configs want."""
     classes = Config.fromfile(CONFIGS / '_base_/datasets/chest_phantom.py').metainfo.classes
     CategoryGraph.identity(classes).save(tmp_path / 'train.catgraph.json')
     monkeypatch.setenv('MMDET_EXT_CHEST_PHANTOM', str(tmp_path))

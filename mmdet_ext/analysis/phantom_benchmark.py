@@ -24,11 +24,11 @@ from tabulate import tabulate
 
 from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
 
-from .demo_report import CONTEXT_CLASSES
+from .demo import _DATA_VARIABLE as DATA_VARIABLE
 from .demo import SIZE, TRAIN, VAL, summarize_metrics
 from .demo import _count_parameters as count_parameters
-from .demo import _DATA_VARIABLE as DATA_VARIABLE
 from .demo import _versions as collect_versions
+from .demo_report import CONTEXT_CLASSES
 from .demo_runs import evaluate_detector, find_config, read_config, train_detector
 
 ARMS = {
@@ -127,9 +127,10 @@ def format_table(result: Mapping[str, Any]) -> str:
     images = result['images']
     trials = len(result['trials']) // len(table)
     note = (
-        f'Chest phantom, {images["train"]} + {images["val"]} images of {SIZE} px, from scratch, mean and standard deviation '
-        f'of {seeds} seeds; each detector tuned with {trials} trials on another phantom. `control` has the plain head with '
-        'as many parameters as the relation detector. Command, versions, every run: `benchmarks/chest_phantom.json`.'
+        f'Chest phantom, {images["train"]} + {images["val"]} images of {SIZE} px, from scratch; mean and standard '
+        f'deviation of {seeds} seeds. Each detector was tuned with {trials} trials on another phantom. `control` has the '
+        'plain head with as many parameters as the relation detector. Command, versions and every run: '
+        '`benchmarks/chest_phantom.json`.'
     )
     return f'{lines}\n\n{note}'
 

@@ -55,8 +55,8 @@ def test_page_tells_naming_from_finding(tmp_path, monkeypatch):
         )
 
     results = {
-        'baseline': run(0.25), 'relation': run(0.75), 'images': info['counts'], 'epochs': 1, 'seed': 0, 'phantom_seed': 0,
-        'phantom': info['hash'], 'command': 'python tools/demo.py', 'versions': {'torch': '2'},
+        'baseline': run(0.25), 'relation': run(0.75), 'images': info['counts'], 'epochs': 1, 'seed': 0,
+        'phantom_seed': 0, 'phantom': info['hash'], 'command': 'python tools/demo.py', 'versions': {'torch': '2'},
     }  # fmt: skip
     (tmp_path / 'category_graph.png').write_bytes(b'graph')
     cfg = Config({'model': {'roi_head': {'bbox_head': {}}}})

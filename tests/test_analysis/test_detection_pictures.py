@@ -108,5 +108,5 @@ def test_no_objects_at_all(image, figures, tmp_path):
 
 
 def test_missing_image_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match='none.png is missing or not readable'):
+    with pytest.raises(FileNotFoundError, match=r'none\.png is missing or not readable'):
         draw_comparison(tmp_path / 'none.png', Objects([], [], []), {}, CLASSES, tmp_path / 'a.png')

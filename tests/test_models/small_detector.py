@@ -19,6 +19,9 @@ def shrink(cfg: Config) -> Config:
     heads = model.roi_head
     heads.bbox_roi_extractor.out_channels = 16
     heads.bbox_head.update(in_channels=16, fc_out_channels=32)
+    for relation in heads.bbox_head.get('relations', []):
+        if 'attention' in relation:
+            relation.attention.in_channels = 16
     if 'mask_head' in heads:
         heads.mask_roi_extractor.out_channels = 16
         heads.mask_head.update(in_channels=16, conv_out_channels=16)

@@ -34,7 +34,8 @@ def test_defaults_are_the_whole_demo(run):
 
 def test_every_argument_arrives(run):
     calls = []
-    arguments = '--work-dir w --data d --train 8 --val 4 --epochs 1 --fresh --cfg-options a.b=3 c=x'.split()
+    arguments = ['--work-dir', 'w', '--data', 'd', '--train', '8', '--val', '4', '--epochs', '1', '--fresh']
+    arguments += ['--cfg-options', 'a.b=3', 'c=x']
     run(arguments, lambda **kwargs: calls.append(kwargs))
     assert calls == [{
         'work_dir': 'w', 'data': 'd', 'train': 8, 'val': 4, 'epochs': 1, 'fresh': True,

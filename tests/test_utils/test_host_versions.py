@@ -1,7 +1,10 @@
 """Tested ranges of the host packages, and what is said about others."""
 
+import warnings
+
 import pytest
 
+from mmdet_ext.compat import check_versions
 from mmdet_ext.utils import host_versions
 from mmdet_ext.utils.host_versions import HOSTS, find_hosts, installed, is_tested, release, untested_hosts
 
@@ -52,3 +55,17 @@ def test_two_distributions_of_a_module_are_named(monkeypatch: pytest.MonkeyPatch
 def test_missing_distribution_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, {'mmcv': '2.1.0', 'mmdet': '3.3.0'})
     assert untested_hosts()[0].startswith('no distribution of mmengine (tested: mmengine>=0.10.7')
+
+
+def test_the_package_warns_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, {**GOOD, 'mmdet': '3.2.0'})
+    with pytest.warns(UserWarning, match=r'not tested with: mmdet 3\.2\.0 \(tested: mmdet>=3\.3\.0,<3\.4 or') as caught:
+        check_versions()
+    assert len(caught) == 1
+
+
+def test_the_package_is_silent_on_tested_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, GOOD)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        check_versions()

@@ -23,7 +23,9 @@ def check_graphs(model: nn.Module, specs: Sequence[DatasetSpec]) -> Iterator[Pro
     """Compare the category graphs of a model with the class names of its data sets."""
     for name, module in model.named_modules():
         graph = getattr(module, 'graph', None)
-        for spec in specs if isinstance(graph, CategoryGraph) else ():
+        if not isinstance(graph, CategoryGraph):
+            continue
+        for spec in specs:
             try:
                 with warnings.catch_warnings(record=True) as oddities:
                     warnings.simplefilter('always')

@@ -13,7 +13,6 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 from torch.utils.data import get_worker_info
 
-
 # Different streams of one iteration: the pipeline that draws its batch, and the model that trains on it.
 _DATA, _MODEL = 0, 1
 

@@ -108,7 +108,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
             for relation, fc in zip(members, self.shared_fcs[1:], strict=False)
             if fusion == 'concat' and insert == 'after_each_fc'
         )
-        self._build_predictors(width, fusions[-1].out_channels, base_head)
+        self._build_predictors(width, fusions[-1].out_channels, base_head, default_init=kwargs.get('init_cfg') is None)
         self._freeze(frozen)
 
     @staticmethod
@@ -138,7 +138,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
         loss_cls['class_weight'] = [1.0] * num_classes + [float(bg_weight)]
         return loss_cls
 
-    def _build_predictors(self, width: int, fused: int, base_head: bool) -> None:
+    def _build_predictors(self, width: int, fused: int, base_head: bool, default_init: bool) -> None:
         """The parent built `fc_cls` and `fc_reg` on the plain features: these become the base's, wider ones ours."""
         plain_cls, plain_reg = self.fc_cls, self.fc_reg
         if width != plain_cls.in_features:
@@ -156,7 +156,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
         self.base_fc_cls, self.base_fc_reg = (plain_cls, plain_reg) if base_head else (None, None)
         stds = dict(fc_cls=0.01, fc_reg=0.001, base_fc_cls=0.01, base_fc_reg=0.001)
         built = {name: std for name, std in stds.items() if getattr(self, name) is not None}
-        if isinstance(self.init_cfg, list):
+        if default_init:
             trunk = [cfg for cfg in self.init_cfg if cfg['type'] != 'Normal']
             self.init_cfg = trunk + [
                 dict(type='Normal', std=std, override=dict(name=name)) for name, std in built.items()

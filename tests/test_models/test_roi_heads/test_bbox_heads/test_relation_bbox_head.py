@@ -298,3 +298,11 @@ def test_options_that_do_not_fit(options, sentence):
 def test_two_fcs_are_the_default():
     options = {key: value for key, value in PLAIN.items() if key != 'type'}
     assert len(RelationBBoxHead(FUSED, **options).shared_fcs) == 2
+
+
+def test_a_users_init_cfg_is_kept():
+    given = [dict(type='Constant', val=0.5, override=dict(name='fc_cls'))]
+    head = build_head(init_cfg=given)
+    head.init_weights()
+    assert head.init_cfg == given
+    assert (head.fc_cls.weight == 0.5).all()
