@@ -3,11 +3,16 @@
 import inspect
 import os
 import runpy
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmdet_ext.engine.launch import train
+from tests.tiny_coco import tiny_run
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'train.py'
 
@@ -60,3 +65,18 @@ def test_bad_flag(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         _parse(monkeypatch, 'config.py', '--launcher', 'pigeon')
     assert 'pigeon' in capsys.readouterr().err
+
+
+def test_kill_and_resume_equal_an_uninterrupted_run(tmp_path):
+    run = tiny_run()
+    work_dir = tmp_path / 'run'
+    command = [sys.executable, str(TOOL), str(run.config), '--work-dir', str(work_dir)]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not (work_dir / 'epoch_1.pth').exists():
+            time.sleep(0.01)
+        process.kill()
+    assert not (work_dir / 'epoch_3.pth').exists()
+    losses, state = run.train(work_dir=work_dir, resume='auto')
+    assert losses == run.losses
+    assert all(torch.equal(value, run.state[name]) for name, value in state.items())
