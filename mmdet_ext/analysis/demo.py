@@ -33,7 +33,7 @@ CONFIGS = {
 SEED = 0
 TRAIN, VAL, SIZE = 600, 200, 160
 _LOG_INTERVAL = 25
-_DATA_VARIABLE = 'MMDET_EXT_CHEST_PHANTOM'
+DATA_VARIABLE = 'MMDET_EXT_CHEST_PHANTOM'
 _print = partial(print, flush=True)
 
 
@@ -87,7 +87,7 @@ def run_demo(
 
     options = _options(epochs) | dict(cfg_options or {})
     results: dict[str, Any] = {}
-    with _data_folder(data):
+    with data_folder(data):
         for warning in check_cfg_options(read_config(find_config(CONFIGS['relation']), {}), cfg_options or {}):
             say(f'  {warning}')
         for step, (key, name) in enumerate(CONFIGS.items(), start=2):
@@ -104,7 +104,7 @@ def run_demo(
             results[key] = summarize_metrics(metrics) | results[key] | {
                 'config': f'{key}/{config.name}',
                 'log': f'{key}/train.log',
-                'parameters': _count_parameters(read_config(config, options)),
+                'parameters': count_parameters(read_config(config, options)),
                 'command': _train_command(config, work_dir / key, data, options),
             }  # fmt: skip
         cfg = read_config(find_config(CONFIGS['relation']), options)
@@ -115,7 +115,7 @@ def run_demo(
         'epochs': cfg.train_cfg.max_epochs,
         'seed': SEED,
         'command': _demo_command(work_dir, data, train, val, epochs, cfg_options),
-        'versions': _versions(),
+        'versions': collect_versions(),
     }
     (work_dir / 'results.json').write_text(json.dumps(results, indent=2) + '\n', encoding='utf-8')
 
@@ -189,19 +189,19 @@ def _options(epochs: int | None) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _data_folder(data: Path) -> Iterator[None]:
+def data_folder(data: Path) -> Iterator[None]:
     """Let configs that are read within the block find the phantom in `data`."""
-    before = os.environ.get(_DATA_VARIABLE)
-    os.environ[_DATA_VARIABLE] = str(data)
+    before = os.environ.get(DATA_VARIABLE)
+    os.environ[DATA_VARIABLE] = str(data)
     try:
         yield
     finally:
-        del os.environ[_DATA_VARIABLE]
+        del os.environ[DATA_VARIABLE]
         if before is not None:
-            os.environ[_DATA_VARIABLE] = before
+            os.environ[DATA_VARIABLE] = before
 
 
-def _count_parameters(cfg: Config) -> int:
+def count_parameters(cfg: Config) -> int:
     init_default_scope('mmdet')
     return sum(parameter.numel() for parameter in MODELS.build(cfg.model).parameters())
 
@@ -209,7 +209,7 @@ def _count_parameters(cfg: Config) -> int:
 def _train_command(config: Path, work_dir: Path, data: Path, options: Mapping[str, Any]) -> str:
     """A line for the shell that trains one of the detectors as the demo does."""
     words = ['python', 'tools/train.py', _short(config), '--work-dir', f'{_short(work_dir)}_again', '--cfg-options']
-    return f'{_DATA_VARIABLE}={shlex.quote(_short(data))} ' + shlex.join(
+    return f'{DATA_VARIABLE}={shlex.quote(_short(data))} ' + shlex.join(
         words + [f'{k}={v}' for k, v in options.items()]
     )
 
@@ -223,7 +223,7 @@ def _demo_command(
     return shlex.join(words)
 
 
-def _versions() -> dict[str, str]:
+def collect_versions() -> dict[str, str]:
     hosts = {host.name: number for module in MODULES for host, number in find_hosts(module)}
     return {'mmdet_ext': __version__, **hosts, 'torch': torch.__version__, 'python': platform.python_version()}
 

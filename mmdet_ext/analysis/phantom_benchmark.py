@@ -11,12 +11,10 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from mmengine.fileio import dump
@@ -24,10 +22,7 @@ from tabulate import tabulate
 
 from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
 
-from .demo import _DATA_VARIABLE as DATA_VARIABLE
-from .demo import SIZE, TRAIN, VAL, summarize_metrics
-from .demo import _count_parameters as count_parameters
-from .demo import _versions as collect_versions
+from .demo import SIZE, TRAIN, VAL, collect_versions, count_parameters, data_folder, summarize_metrics
 from .demo_report import CONTEXT_CLASSES
 from .demo_runs import evaluate_detector, find_config, read_config, train_detector
 
@@ -69,8 +64,7 @@ def run_job(job: Job) -> dict[str, Any]:
     def say(line: str) -> None:
         print(f'[{job.folder.name}]{line}', flush=True)
 
-    with ExitStack() as stack:
-        stack.enter_context(patch.dict(os.environ, {DATA_VARIABLE: str(job.data)}))
+    with data_folder(job.data):
         state = train_detector(config, job.folder, options, job.data, job.phantom, fresh=False, say=say)
         metrics = evaluate_detector(config, job.folder, str(state.checkpoint), options)
         parameters = count_parameters(read_config(config, options))
@@ -128,8 +122,8 @@ def format_table(result: Mapping[str, Any]) -> str:
     trials = len(result['trials']) // len(table)
     note = (
         f'Chest phantom, {images["train"]} + {images["val"]} images of {SIZE} px, from scratch; mean and standard '
-        f'deviation of {seeds} seeds. Each detector was tuned with {trials} trials on another phantom. `control` has the '
-        'plain head with as many parameters as the relation detector. Command, versions and every run: '
+        f'deviation of {seeds} seeds. Each detector was tuned with {trials} trials on another phantom. `control` has '
+        'the plain head with as many parameters as the relation detector. Command, versions and every run: '
         '`benchmarks/chest_phantom.json`.'
     )
     return f'{lines}\n\n{note}'

@@ -103,7 +103,7 @@ def test_bad_numbers(arguments, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_data_folder_of_something_else(tmp_path):
+def testdata_folder_of_something_else(tmp_path):
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data' / 'patients.json').touch()
     with pytest.raises(ValueError, match='In the demo: --data FOLDER'):
@@ -137,6 +137,6 @@ def test_table_shows_differences_and_gaps():
 
 def test_environment_is_given_back(monkeypatch, tmp_path):
     monkeypatch.setenv('MMDET_EXT_CHEST_PHANTOM', 'mine')
-    with demo._data_folder(tmp_path):
+    with demo.data_folder(tmp_path):
         assert os.environ['MMDET_EXT_CHEST_PHANTOM'] == str(tmp_path)
     assert os.environ['MMDET_EXT_CHEST_PHANTOM'] == 'mine'

@@ -5,24 +5,26 @@ img_scale = (800, 800)
 batch_size = 2
 num_workers = 2
 
-metainfo = dict(classes=(
-    'association',
-    'dataAssociation',
-    'dataObject',
-    'dataStore',
-    'endEvent',
-    'exclusiveGateway',
-    'intermediateEvent',
-    'lane',
-    'messageFlow',
-    'parallelGateway',
-    'pool',
-    'sequenceFlow',
-    'startEvent',
-    'task',
-    'textAnnotation',
-    'other',
-))
+metainfo = dict(
+    classes=(
+        'association',
+        'dataAssociation',
+        'dataObject',
+        'dataStore',
+        'endEvent',
+        'exclusiveGateway',
+        'intermediateEvent',
+        'lane',
+        'messageFlow',
+        'parallelGateway',
+        'pool',
+        'sequenceFlow',
+        'startEvent',
+        'task',
+        'textAnnotation',
+        'other',
+    )
+)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
