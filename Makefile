@@ -17,7 +17,7 @@ $(error STACK=$(STACK) is unknown: default (mmengine, mmcv, mmdet) or onedl (the
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all smoke lint doctor clean
+.PHONY: help setup demo test test-all smoke bench lint doctor clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -53,15 +53,19 @@ test-all: setup  ## Run every test, the slow ones too
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 smoke: setup  ## Build every config and train a step of the relation detector
-	OMP_NUM_THREADS=1 $(BIN)/python tests/onedl_smoke.py
+	OMP_NUM_THREADS=1 $(BIN)/python tests/host_smoke.py
 
 lint: setup  ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-doctor: setup  ## Report versions and problems of the environment, each with its fix
-	@$(BIN)/python tools/check_env.py
+bench: setup  ## Tune and compare the detectors on the chest phantom with three seeds (over an hour on two cores)
+	$(BIN)/python tools/analysis_tools/phantom_benchmark.py --readme README.md
+
+# Not after `setup`: it is there to tell why the set-up fails.
+doctor:  ## Report versions and problems of the environment, each with its fix
+	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/check_env.py; else $(PYTHON) tools/check_env.py; fi
 
 clean:  ## Remove the virtual environments, caches and build products
 	rm -rf .venv .venv-onedl build dist mmdet_ext.egg-info mmdet_ext/.mim .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

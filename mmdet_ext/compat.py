@@ -1,4 +1,4 @@
-"""The only place that knows version differences of torch, mmengine and the onedl fork."""
+"""The only place that acts on version differences of torch, mmengine and the onedl fork."""
 
 import contextlib
 import datetime

@@ -1,4 +1,4 @@
-"""Every config parses and builds; the distinct sets of modules train a step and predict."""
+"""Every config parses and builds; the distinct sets of modules, and among the slow tests all, train and predict."""
 
 from collections import Counter
 from pathlib import Path
@@ -65,19 +65,33 @@ def test_builds(path):
 
 @pytest.mark.parametrize('name', SMALL)
 def test_trains_a_step_and_predicts(name):
-    cfg = SMALL[name]()
+    logged = train_a_step_and_predict(SMALL[name]())
+    assert ('loss_cls_base' in logged) == ('relation' in name)
+    assert ('loss_mask' in logged) == ('mask' in name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', FILES, ids=names)
+def test_every_config_trains_a_step_and_predicts(path):
+    assert train_a_step_and_predict(small_config(path))['loss'] > 0
+
+
+def train_a_step_and_predict(cfg: Config) -> dict[str, torch.Tensor]:
+    """One SGD step on two random images, the second without objects, then a prediction; gives the logged losses."""
+    init_default_scope('mmdet')
     model = MODELS.build(cfg.model)
     model.init_weights()
-    data = demo_mm_inputs(2, image_shapes=[(3, 64, 96)] * 2, num_items=[2, 0], num_classes=10, with_mask='mask' in name)
+    classes, masks = len(cfg.train_dataloader.dataset.metainfo.classes), 'mask_head' in cfg.model.roi_head
+    shapes = [(3, 64, 96)] * 2
+    data = demo_mm_inputs(2, image_shapes=shapes, num_items=[2, 0], num_classes=classes, with_mask=masks)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     losses = model.train().forward(**model.data_preprocessor(data, True), mode='loss')
     loss, logged = model.parse_losses(losses)
     loss.backward()
     optimizer.step()
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
-    assert ('loss_cls_base' in logged) == ('relation' in name)
-    assert ('loss_mask' in logged) == ('mask' in name)
     model.test_cfg.rcnn.score_thr = 0.0
     with torch.no_grad():
         results = model.eval().test_step(data)
     assert [len(result.pred_instances) > 0 for result in results] == [True, True]
+    return logged

@@ -1,7 +1,12 @@
 # Sourced by dist_*.sh and slurm_*.sh: ROOT, PYTHON, PYTHONPATH, and torchrun's view of the nodes.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -z "${PYTHON:-}" ]; then
-    if [ -x "$ROOT/.venv/bin/python" ]; then PYTHON=$ROOT/.venv/bin/python; else PYTHON=python; fi
+    # An environment that is activated wins; else the one that `make setup` made.
+    if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] && [ -x "$ROOT/.venv/bin/python" ]; then
+        PYTHON=$ROOT/.venv/bin/python
+    else
+        PYTHON=python
+    fi
 fi
 export PYTHONPATH="$ROOT${PYTHONPATH:+:$PYTHONPATH}"
 

@@ -7,10 +7,12 @@ reads it; anything else is reported together with the nearest name.
 
 import argparse
 import ast
+import contextlib
 import difflib
 import inspect
 import re
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import mmengine.registry as mmengine_registry
@@ -36,6 +38,8 @@ _EXTRA: dict[str, frozenset[str]] = {
     'dataloader': _names('dataset sampler batch_sampler num_batch_per_epoch disable_subprocess_warning'),
     'hook': frozenset({'priority'}),
     'optim_wrapper': frozenset({'optimizer', 'paramwise_cfg', 'constructor'}),
+    'clip_grad': _names('type max_norm norm_type error_if_nonfinite'),
+    'nms': _names('class_agnostic split_thr max_num iou_threshold score_threshold min_score sigma method'),
     'paramwise_cfg': _names(
         'custom_keys bias_lr_mult bias_decay_mult norm_decay_mult flat_decay_mult dwconv_decay_mult '
         'dcn_offset_lr_mult bypass_duplicate'
@@ -102,10 +106,12 @@ def _registered(type_: Any, scope: str) -> list[Any]:
     """Everything registered under a name, in whichever registry; a class or function stands for itself."""
     if not isinstance(type_, str):
         return [type_] if callable(type_) else []
+    with contextlib.suppress(ImportError):
+        import_module(f'{scope}.registry')
     found = []
     for root in (obj for obj in vars(mmengine_registry).values() if isinstance(obj, Registry)):
-        with root.switch_scope_and_registry(scope) as registry:
-            target = registry.get(type_)
+        # Not every root has a child of this scope; `switch_scope_and_registry` would warn of each that has none.
+        target = root.children.get(scope, root).get(type_)
         if target is not None and target not in found:
             found.append(target)
     return found
@@ -154,18 +160,25 @@ def _known_names(path: list[str], node: Mapping[str, Any], type_: Any, scope: st
     return names, is_open
 
 
-def _leaves(node: Any, value: Any, path: str) -> Iterator[str]:
-    """Dotted paths below a node that hold a value."""
-    if path and type(node) is type(value) and node == value:
-        yield path
-    elif isinstance(node, (Mapping, list, tuple)):
+def _places(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Dotted paths below a node, with what they hold."""
+    if isinstance(node, (Mapping, list, tuple)):
         for key, child in node.items() if isinstance(node, Mapping) else enumerate(node):
-            yield from _leaves(child, value, f'{path}.{key}' if path else str(key))
+            yield f'{path}.{key}', child
+            yield from _places(child, f'{path}.{key}')
 
 
 def _unread_name(cfg: Config, name: str, read: set[str]) -> str:
-    copies = [p for p in _leaves(cfg._cfg_dict, cfg[name], '') if p.split('.')[0] in read]
-    instead = f'override {", ".join(copies[:8])}' if copies else 'override the place that uses it'
+    value = cfg[name]
+    places = [pair for key in cfg if key in read for pair in [(key, cfg[key]), *_places(cfg[key], key)]]
+    equal = [path for path, held in places if type(held) is type(value) and held == value]
+    named = [path for path, _ in places if path.split('.')[-1] == name]
+    instead = 'override the place that uses it'
+    # An equal value may be chance (a `max_epochs` of 8 and a batch size of 8): the name tells more.
+    if named:
+        instead = f'override {", ".join([path for path in named if path in equal] or named)}'
+    elif equal:
+        instead += f', perhaps {" or ".join(equal[:3])} (same value),'
     return (
         f"--cfg-options {name}: '{name}' is a helper variable of the config that the Runner does not read, and it was "
         f'already copied where it is used, so overriding it changes nothing; {instead} instead, or lay another data '

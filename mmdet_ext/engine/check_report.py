@@ -1,9 +1,9 @@
 """Prints what `check_config` finds as a table."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -11,10 +11,15 @@ from rich.table import Table
 from mmdet_ext.datasets.image_checks import ImageScope
 
 from .config_check import check_config
+from .launch import load_config
 
 
 def report_problems(
-    config: str, images: ImageScope = 'sample', num_images: int = 200, cfg_options: Mapping[str, Any] | None = None
+    config: str | Path,
+    images: ImageScope = 'sample',
+    num_images: int = 200,
+    cfg_options: Mapping[str, Any] | None = None,
+    dataset: str | Path | None = None,
 ) -> int:
     """Check a config and print its problems.
 
@@ -22,14 +27,16 @@ def report_problems(
         config: Config file.
         images: Which images to decode, see `check_images`.
         num_images: Size of the sample of images per data set.
-        cfg_options: Options that override the config.
+        cfg_options: See `load_config`.
+        dataset: See `load_config`.
 
     Returns:
         Exit code: 1 with errors, 0 with warnings only or nothing.
+
+    Raises:
+        ValueError: See `load_config`.
     """
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(dict(cfg_options or {}))
-    problems = check_config(cfg, images, num_images)
+    problems = check_config(load_config(config, dataset=dataset, cfg_options=cfg_options), images, num_images)
     console = Console()
     if not problems:
         console.print(f'{config}: no problems found', highlight=False, markup=False)

@@ -1,7 +1,7 @@
 """Checks data and model of a config before a Runner is built, where mmdet's own failures are late or unclear."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from mmengine.config import Config
@@ -13,13 +13,21 @@ from mmdet_ext.datasets.image_checks import ImageScope
 from mmdet_ext.datasets.problems import Problem, listing
 
 from .class_counts import config_class_counts
-from .dataset_spec import DatasetSpec, Split, check_dataset, check_eval_pipeline, check_exists, dataset_specs
+from .dataset_spec import (
+    DatasetSpec,
+    Split,
+    check_dataset,
+    check_eval_pipeline,
+    check_exists,
+    check_mask_pipeline,
+    dataset_specs,
+)
 
 
 def check_config(
     cfg: Config, images: ImageScope = 'sample', num_images: int = 200, splits: Sequence[Split] = get_args(Split)
 ) -> list[Problem]:
-    """Check everything that a config says about data: files, images, class names, heads, evaluation pipelines.
+    """Check everything that a config says about data: files, images, class names, heads, masks, evaluation pipelines.
 
     Args:
         cfg: Config of mmdet; nothing in it is built or changed.
@@ -37,6 +45,8 @@ def check_config(
         if isinstance(loader, Mapping) and isinstance(loader.get('dataset'), Mapping):
             specs += dataset_specs(loader['dataset'], f'{split}_dataloader.dataset', split)
         problems += _check_evaluators(cfg.get(f'{split}_evaluator'), f'{split}_evaluator', specs)
+    for head in list(_mask_heads(cfg.get('model'), 'model'))[:1]:
+        problems += [problem for spec in specs for problem in check_mask_pipeline(spec, head)]
     counts = list(config_class_counts(cfg.get('model')))
     return unique([*check_specs(specs, counts, images, num_images), *problems])
 
@@ -106,6 +116,16 @@ def raise_on_problems(problems: Sequence[Problem], limit: int = 10, strict: bool
 def _names(spec: DatasetSpec) -> list[str]:
     """Class names, where they are a proper list."""
     return [] if spec.classes is None or check_class_list(spec.classes, '') else list(spec.classes)
+
+
+def _mask_heads(node: Any, where: str) -> Iterator[str]:
+    """Config keys of the mask heads of a model that learn from annotated masks."""
+    # BoxInst makes its masks from boxes.
+    if isinstance(node, Mapping) and node.get('type') != 'BoxInst':
+        for key, child in node.items():
+            if key == 'mask_head' and child:
+                yield f'{where}.{key}'
+            yield from _mask_heads(child, f'{where}.{key}')
 
 
 def _check_evaluators(node: Any, where: str, specs: Sequence[DatasetSpec]) -> list[Problem]:

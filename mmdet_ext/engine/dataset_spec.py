@@ -187,6 +187,22 @@ def check_eval_pipeline(spec: DatasetSpec) -> list[Problem]:
     return []
 
 
+def check_mask_pipeline(spec: DatasetSpec, head: str) -> list[Problem]:
+    """Check that a training pipeline loads the masks that a mask head learns from.
+
+    A pipeline without LoadAnnotations has another way to its annotations: it is left alone.
+
+    Args:
+        spec: Data set; only one for training is looked at.
+        head: Config key of the mask head.
+    """
+    loads = [node for node in spec.pipeline if transform_name(node) == 'LoadAnnotations']
+    if spec.split != 'train' or not loads or any(option(node, 'with_mask', False) for node in loads):
+        return []
+    message = f'the model has a mask head (`{head}`), but LoadAnnotations has no `with_mask=True`'
+    return [Problem('error', f'{spec.where}.pipeline', f'{message}; add it, or choose a detector without masks')]
+
+
 def _from_host(node: Any) -> bool:
     named = node.get('type') if isinstance(node, Mapping) else type(node)
     cls = TRANSFORMS.get(named) if isinstance(named, str) else named

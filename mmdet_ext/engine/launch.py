@@ -16,6 +16,7 @@ from mmdet.evaluation import DumpDetResults
 from mmdet.registry import RUNNERS
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
@@ -50,9 +51,14 @@ def load_config(
         The config, ready for the Runner.
 
     Raises:
+        FileNotFoundError: There is no such config.
         ValueError: An option that would change nothing, or a data config without the needed parts.
     """
     setup_cache_size_limit_of_dynamo()
+    for file in (config, *(() if dataset is None else (dataset,))):
+        # Paths such as `mmdet_ext::...` are mmengine's to resolve.
+        if '::' not in str(file) and not Path(file).is_file():
+            raise FileNotFoundError(f'There is no config {file} (looked from {Path.cwd()}).')
     cfg = Config.fromfile(config)
     cfg.launcher = launcher
     if dataset is not None:
@@ -83,13 +89,19 @@ def _set_resume(cfg: Config, resume: str | None) -> None:
         check_resumable(cfg.load_from)
 
 
+def _custom_hook(cfg: Config, kind: str) -> ConfigDict:
+    """The config's hook of that type, added with its defaults where a config (mmdet's own, say) has none."""
+    hooks = list(cfg.get('custom_hooks') or [])
+    hook = next((hook for hook in hooks if hook.get('type') == kind), None)
+    if hook is None:
+        cfg.custom_hooks = [*hooks, dict(type=kind)]
+        hook = cfg.custom_hooks[-1]
+    return hook
+
+
 def _check_data(cfg: Config, splits: Sequence[Split]) -> None:
     """Check data and heads before anything is built; the hook, which does so in other tools, is told what is done."""
-    hooks = cfg.setdefault('custom_hooks', None) or []
-    hook = next((hook for hook in hooks if hook.get('type') == 'DatasetCheckHook'), None)
-    if hook is None:
-        hook = ConfigDict(type='DatasetCheckHook')
-        cfg.custom_hooks = [*hooks, hook]
+    hook = _custom_hook(cfg, 'DatasetCheckHook')
     # One process looks; where it fails, the launcher ends the others.
     if os.environ.get('RANK', os.environ.get('SLURM_PROCID', '0')) == '0':
         options = {name: hook[name] for name in ('images', 'num_images') if name in hook}
@@ -133,12 +145,15 @@ def train(
         The runner after training.
 
     Raises:
-        ValueError: `auto_scale_lr` without `base_batch_size` in the config, a checkpoint that does not fit or cannot
-            be read, or a faulty option.
+        ValueError: `amp` without a GPU, `auto_scale_lr` without `base_batch_size` in the config, faulty data, a
+            checkpoint that does not fit or cannot be read, or a faulty option.
         FileNotFoundError: The checkpoint to resume from is not there.
     """
     cfg = load_config(config, work_dir=work_dir, dataset=dataset, cfg_options=cfg_options, launcher=launcher)
+    _custom_hook(cfg, 'RandomStateHook')
     if amp:
+        if get_device() == 'cpu':
+            raise ValueError('--amp: automatic mixed precision needs a GPU, and there is none here; leave --amp out.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if auto_scale_lr:

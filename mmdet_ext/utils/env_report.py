@@ -9,6 +9,7 @@ import importlib.util
 import io
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -49,7 +50,8 @@ def _install(stack: str, *names: str) -> str:
 def check_python() -> Finding:
     """Supported: 3.10 to 3.12, for which both hosts build."""
     problem = '' if (3, 10) <= sys.version_info[:2] <= (3, 12) else 'supported are Python 3.10 to 3.12'
-    return Finding('Python', platform.python_version(), problem, problem and 'make setup PYTHON=python3.11')
+    fix = problem and 'rm -rf .venv && make setup PYTHON=python3.11'
+    return Finding('Python', platform.python_version(), problem, fix)
 
 
 def check_torch() -> Finding:
@@ -224,7 +226,13 @@ def render(findings: Iterable[Finding]) -> str:
         text = importlib.import_module('tabulate').tabulate(rows, headers=('what', 'found', 'state'))
     except ImportError:
         text = '\n'.join('  '.join(row) for row in rows)
-    problems = [f'{f.name}: {f.problem}\n  fix: {f.fix}' for f in findings if f.problem]
+    # The pip of the environment that was examined, whichever is first on the PATH.
+    pip = f'{sys.executable} -m pip'
+    problems = [
+        f'{f.name}: {f.problem}\n  fix: {re.sub(r"(?<!-m )pip (?=(un)?install)", f"{pip} ", f.fix)}'
+        for f in findings
+        if f.problem
+    ]
     return '\n'.join([text, '', *(problems or ['No problem found.'])])
 
 

@@ -1,6 +1,7 @@
 """Keys of `--cfg-options`: known, unknown, useless."""
 
 import argparse
+import logging
 
 import mmdet.utils
 import pytest
@@ -17,6 +18,7 @@ def cfg(tmp_path_factory) -> Config:
     path.write_text(tiny_config({'ann': 'a.json', 'images': 'images'}))
     cfg = Config.fromfile(path)
     cfg.model.test_cfg.rcnn = {'score_thr': 0.05}
+    cfg.optim_wrapper.clip_grad = {'max_norm': 35}
     return cfg
 
 
@@ -41,6 +43,9 @@ def cfg(tmp_path_factory) -> Config:
         'train_cfg.val_begin',
         'val_cfg.fp16',
         'optim_wrapper.clip_grad.max_norm',
+        'optim_wrapper.clip_grad.norm_type',
+        'model.test_cfg.nms.class_agnostic',
+        'model.test_cfg.nms.split_thr',
         'optim_wrapper.paramwise_cfg.bias_lr_mult',
         'optim_wrapper.optimizer.weight_decay',
         'param_scheduler.0.end_factor',
@@ -79,6 +84,8 @@ def test_known(cfg, key):
         ('train_dataloader.dataset.pipeline.3.scales', 'train_dataloader.dataset.pipeline.3.scale'),
         ('optim_wrapper.optimizer.weight_decai', 'optim_wrapper.optimizer.weight_decay'),
         ('optim_wrapper.clip_grads.max_norm', 'optim_wrapper.clip_grad'),
+        ('optim_wrapper.clip_grad.norm_typ', 'optim_wrapper.clip_grad.norm_type'),
+        ('model.test_cfg.nms.class_agnostik', 'model.test_cfg.nms.class_agnostic'),
         ('default_hooks.checkpoint.intervall', 'default_hooks.checkpoint.interval'),
         ('train_cfg.max_epoch', 'train_cfg.max_epochs'),
         ('randomness.sed', 'randomness.seed'),
@@ -120,11 +127,36 @@ def test_name_the_runner_does_not_read(cfg, name):
 
 
 def test_useless_name_tells_where_it_went(cfg):
-    with pytest.raises(ValueError, match=r'override train_dataloader\.dataset\.pipeline instead'):
+    with pytest.raises(ValueError, match=r'perhaps train_dataloader\.dataset\.pipeline \(same value\), instead'):
         check_cfg_options(cfg, {'train_pipeline.0.to_float32': True})
+    splits = ', '.join(rf'{split}_dataloader\.dataset\.metainfo' for split in ('train', 'val', 'test'))
+    with pytest.raises(ValueError, match=f'override {splits} instead'):
+        check_cfg_options(cfg, {'metainfo.classes': 'a'})
     lonely = Config(dict(cfg, data_root='nowhere'))
     with pytest.raises(ValueError, match='override the place that uses it instead'):
         check_cfg_options(lonely, {'data_root': 'x'})
+
+
+def test_useless_name_is_sought_by_name_before_value(cfg):
+    # Strides of 16 are many; only `max_epochs` is named so.
+    epochs = Config(dict(cfg, max_epochs=16, train_cfg=dict(cfg.train_cfg, max_epochs=16)))
+    with pytest.raises(ValueError, match=r'override train_cfg\.max_epochs instead'):
+        check_cfg_options(epochs, {'max_epochs': 1})
+    computed = Config(dict(epochs, max_epochs=8))
+    with pytest.raises(ValueError, match=r'override train_cfg\.max_epochs instead'):
+        check_cfg_options(computed, {'max_epochs': 1})
+    by_chance = Config(dict(cfg, seconds=2))
+    with pytest.raises(ValueError, match='overriding it changes nothing; override the place') as caught:
+        check_cfg_options(by_chance, {'seconds': 1})
+    assert str(caught.value).count(' or ') == 3  # three places, and `, or lay another data config`
+    assert 'perhaps' in str(caught.value)
+
+
+def test_the_check_is_silent(cfg, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, *_, level=0, **__: said.append((level, text)))
+    assert check_cfg_options(cfg, {'model.backbone.depth': 18, 'train_dataloader.dataset.filter_cfg': None}) == []
+    assert [text for level, text in said if level >= logging.WARNING] == []
 
 
 def test_list_index(cfg):

@@ -1,7 +1,4 @@
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -9,14 +6,12 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmdet_ext.datasets.problems import Problem
-from mmdet_ext.engine.check_report import report_problems
 from mmdet_ext.engine.config_check import check_config, raise_on_problems
 
-ROOT = Path(__file__).parents[2]
 PIPELINE = [
     {'type': 'LoadImageFromFile'},
     {'type': 'Resize', 'scale': (64, 64)},
-    {'type': 'LoadAnnotations', 'with_bbox': True},
+    {'type': 'LoadAnnotations', 'with_bbox': True, 'with_mask': True},
     {'type': 'PackDetInputs'},
 ]
 
@@ -177,6 +172,33 @@ def test_resize_inside_test_time_augmentation(root):
     assert check_config(cfg) == []
 
 
+def test_mask_head_without_masks(root):
+    cfg = config(root)
+    del cfg.train_dataloader.dataset.pipeline[2]['with_mask']
+    del cfg.val_dataloader.dataset.pipeline[2]['with_mask']
+    (sentence,) = sentences(cfg)
+    assert sentence == (
+        'train_dataloader.dataset.pipeline: the model has a mask head (`model.roi_head.mask_head`), but '
+        'LoadAnnotations has no `with_mask=True`; add it, or choose a detector without masks'
+    )
+    assert check_config(cfg, splits=('val', 'test')) == []
+    (sentence,) = sentences(wrap(cfg, {'type': 'RepeatDataset', 'dataset': cfg.train_dataloader.dataset}))
+    assert 'train_dataloader.dataset.dataset.pipeline' in sentence
+
+
+def test_no_masks_needed(root):
+    cfg = config(root)
+    del cfg.train_dataloader.dataset.pipeline[2]['with_mask']
+    boxes_only = Config({**cfg, 'model': {**cfg.model, 'type': 'BoxInst'}})
+    assert check_config(boxes_only) == []
+    without = config(root)
+    without.train_dataloader = cfg.train_dataloader
+    without.model.roi_head.mask_head = None
+    assert check_config(without) == []
+    del cfg.train_dataloader.dataset.pipeline[2]
+    assert check_config(cfg) == []
+
+
 def test_meta_keys_without_scale_factor(root):
     cfg = config(root)
     cfg.val_dataloader.dataset.pipeline[-1].meta_keys = ('img_id',)
@@ -230,27 +252,3 @@ def test_raise_on_problems():
     assert 'odd' not in str(caught.value)
     with pytest.raises(ValueError, match=r'- file0: is bad$'):
         raise_on_problems(errors[:1])
-
-
-def test_report(root, capsys):
-    path = root / 'config.py'
-    config(root).dump(path)
-    assert report_problems(str(path)) == 0
-    assert 'no problems found' in capsys.readouterr().out
-    assert report_problems(str(path), cfg_options={'model.roi_head.mask_head.num_classes': 5}) == 1
-    assert 'num_classes' in capsys.readouterr().out
-
-
-def test_tool(root, capsys, monkeypatch):
-    path = root / 'config.py'
-    config(root).dump(path)
-    tool = ROOT / 'tools/dataset_tools/check_dataset.py'
-    options = ['--images', 'all', '--cfg-options', 'train_dataloader.dataset.ann_file=a[b].json']
-    monkeypatch.setattr(sys, 'argv', [str(tool), str(path), *options])
-    monkeypatch.setenv('COLUMNS', '200')
-    with pytest.raises(SystemExit) as done:
-        runpy.run_path(str(tool), run_name='__main__')
-    assert done.value.code == 1
-    printed = capsys.readouterr().out.replace('\n', '')
-    assert 'does not exist' in printed
-    assert 'json' in printed

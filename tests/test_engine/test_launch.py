@@ -58,6 +58,9 @@ def _config_of(monkeypatch, **options) -> Config:
 
 
 def test_amp_and_lr(monkeypatch, tmp_path):
+    with pytest.raises(ValueError, match='needs a GPU'):
+        train(tiny_run().config, work_dir=tmp_path, amp=True)
+    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
     cfg = _config_of(monkeypatch, work_dir=tmp_path, amp=True, auto_scale_lr=True)
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert cfg.optim_wrapper.loss_scale == 'dynamic'
@@ -177,6 +180,18 @@ def test_data_are_checked_before_anything_is_built(tmp_path, monkeypatch):
     monkeypatch.setenv('RANK', '0')
     with pytest.raises(pytest.fail.Exception, match='built'):
         train(config, work_dir=tmp_path / 'run', cfg_options={'custom_hooks': [CHECK_HOOK | {'strict': False}]})
+
+
+@pytest.mark.parametrize('option', ['config', 'dataset'])
+def test_a_missing_config_is_named(option):
+    options = {'config': tiny_run().config} | {option: 'nope.py'}
+    with pytest.raises(FileNotFoundError, match=r'There is no config nope\.py \(looked from'):
+        load_config(options.pop('config'), **options)
+
+
+def test_configs_without_our_runtime_get_its_hooks(monkeypatch, tmp_path):
+    cfg = _config_of(monkeypatch, work_dir=tmp_path, cfg_options={'custom_hooks': None})
+    assert [hook.type for hook in cfg.custom_hooks] == ['RandomStateHook', 'DatasetCheckHook']
 
 
 def test_the_hook_knows_what_was_checked(monkeypatch, tmp_path):

@@ -76,6 +76,7 @@ def test_kill_and_resume_equal_an_uninterrupted_run(tmp_path):
         while process.poll() is None and not (work_dir / 'epoch_1.pth').exists():
             time.sleep(0.01)
         process.kill()
+    assert process.returncode == -9
     assert not (work_dir / 'epoch_3.pth').exists()
     losses, state = run.train(work_dir=work_dir, resume='auto')
     assert losses == run.losses

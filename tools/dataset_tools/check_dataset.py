@@ -3,9 +3,8 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` configs known)
+from mmdet_ext.engine.cfg_options import CfgOptionsAction
 from mmdet_ext.engine.check_report import report_problems
 
 
@@ -14,10 +13,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('--images', choices=('sample', 'all', 'none'), default='sample', help='which images to decode')
     parser.add_argument('--num-images', type=int, default=200, help='size of the sample of images of a large data set')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...')
+    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
+    parser.add_argument('--cfg-options', nargs='+', action=CfgOptionsAction, help='override the config: key=value ...')
     return parser.parse_args()
 
 
 if __name__ == '__main__':
-    args = parse_args()
-    sys.exit(report_problems(args.config, args.images, args.num_images, args.cfg_options))
+    sys.exit(report_problems(**vars(parse_args())))

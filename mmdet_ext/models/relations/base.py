@@ -62,6 +62,12 @@ class RelationOutput:
     maps: dict[str, Tensor] = field(default_factory=dict)
 
 
+def check_positive(name: str, value: float | None, owner: str, integer: bool = True) -> None:
+    """Raise a `ValueError` unless the option `name` of `owner` is a positive int (or finite number)."""
+    if not isinstance(value, int if integer else (int, float)) or not 0 < value < float('inf'):
+        raise ValueError(f'{owner}: {name} must be a positive {"int" if integer else "number"}, got {value!r}')
+
+
 class BaseRelation(BaseModule):
     """Base of all relations.
 
@@ -78,9 +84,8 @@ class BaseRelation(BaseModule):
 
     def __init__(self, in_channels: int, out_channels: int, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        for name, value in (('in_channels', in_channels), ('out_channels', out_channels)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f'{type(self).__name__}: {name} must be a positive int, got {value!r}')
+        check_positive('in_channels', in_channels, type(self).__name__)
+        check_positive('out_channels', out_channels, type(self).__name__)
         self.in_channels = in_channels
         self.out_channels = out_channels
 

@@ -1,5 +1,6 @@
 """Reasoning over classes: the base classifier's weights travel along a category graph back to every RoI."""
 
+import inspect
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +30,16 @@ def normalize_edges(matrix: Tensor, norm: str | None) -> Tensor:
     return inverse.sqrt()[:, None] * matrix * inverse.sqrt()
 
 
+def check_attention(attention: dict, owner: str) -> None:
+    """Raise a `ValueError` unless these are options of :class:`ImageCategoryAttention`, with `in_channels`."""
+    allowed = sorted(set(inspect.signature(ImageCategoryAttention).parameters) - {'pool_channels'})
+    if not isinstance(attention, dict) or 'in_channels' not in attention or not set(attention) <= set(allowed):
+        raise ValueError(
+            f'{owner}: attention must be None or a dict with in_channels, the channels of a feature map; allowed are '
+            f'{allowed}, got {attention!r}'
+        )
+
+
 @MODELS.register_module()
 class CategoryGraphRelation(BaseRelation):
     r"""Category relation of Reasoning-RCNN (CVPR 2019, section 3) and of SAR-Net's disease relation.
@@ -46,15 +57,19 @@ class CategoryGraphRelation(BaseRelation):
         out_channels: E.
         pool_channels: width of the base classifier's input; default `in_channels`.
         pool_bias: the classifier's bias is one more column of the pool (P = pool_channels + 1).
-        attention: `dict(levels, in_channels, mid_channels, fc_act)` of :class:`ImageCategoryAttention`, or None.
+        attention: options of :class:`ImageCategoryAttention`, `in_channels` among them, or None.
         order: `'reduce_first'` (as published) or `'map_first'`: project after the soft mapping.
         reduce: `'linear_relu'` (as published) or `'linear'`.
         detach_pool: no gradient from here to the base classifier's weights.
         mapping: `'soft'` or `'argmax'` (the class of highest score only).
         learnable: train the adjacency, starting from `graph`.
-        edge_norm: None keeps the file's normalisation; `'row'`, `'sym'`.
-        num_classes: C; only for `graph='identity'` with `learnable=True`, a file knows it.
+        edge_norm: None keeps the file's normalisation; `'row'`, `'sym'` only with a file.
+        num_classes: C; only needed by `graph='identity'` with `learnable=True`: a file knows it, and must agree.
         init_cfg: as in mmengine.
+
+    Raises:
+        ValueError: options out of range or that do not fit together, each with a sentence.
+        FileNotFoundError: no such graph file; the message names the command that builds it.
 
     Attributes:
         graph: the :class:`~mmdet_ext.graphs.CategoryGraph` of the file, or None; a hook compares its classes with the
@@ -88,6 +103,18 @@ class CategoryGraphRelation(BaseRelation):
         for name, given, allowed in options:
             if given not in allowed:
                 raise ValueError(f'{type(self).__name__}: {name}={given!r}, allowed are {allowed}')
+        if not isinstance(graph, str | Path):
+            raise ValueError(
+                f"{type(self).__name__}: graph={graph!r}, allowed are 'identity', 'none' and the path of a category "
+                'graph file'
+            )
+        if edge_norm is not None and graph in ('identity', 'none'):
+            raise ValueError(
+                f'{type(self).__name__}: edge_norm={edge_norm!r} normalises the edges of a graph file and does nothing '
+                f'with graph={graph!r}; leave it out'
+            )
+        if attention is not None:
+            check_attention(attention, type(self).__name__)
         self.order, self.mapping, self.detach_pool, self.pool_bias = order, mapping, detach_pool, pool_bias
         self.pool_channels = in_channels if pool_channels is None else pool_channels
         width = self.pool_channels + pool_bias
@@ -101,6 +128,11 @@ class CategoryGraphRelation(BaseRelation):
 
     def _set_adjacency(self, graph: str, learnable: bool, edge_norm: str | None, num_classes: int | None) -> None:
         if self.graph is not None:
+            if num_classes not in (None, len(self.graph.classes)):
+                raise ValueError(
+                    f'{type(self).__name__}: num_classes={num_classes} but {graph} has {len(self.graph.classes)} '
+                    'classes; leave num_classes out, or build the graph from this data set'
+                )
             adjacency = normalize_edges(torch.from_numpy(self.graph.matrix.copy()), edge_norm)
         elif not learnable:
             # The identity, or no graph: M itself.

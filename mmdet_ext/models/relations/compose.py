@@ -46,8 +46,15 @@ class _Composition(BaseRelation):
 
 
 def _build(relations: Sequence[dict], kind: str) -> list[dict]:
+    if isinstance(relations, dict):
+        raise ValueError(f'{kind}: relations is a dict but must be a list of them; write relations=[dict(...)]')
     if not relations:
         raise ValueError(f'{kind}: relations is empty; name at least one relation')
+    for place, relation in enumerate(relations):
+        if not isinstance(relation, dict) or 'type' not in relation:
+            raise ValueError(
+                f'{kind}: relations[{place}] must be a dict with the key type, the name of a relation; got {relation!r}'
+            )
     return [dict(relation) for relation in relations]
 
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .base import BaseRelation, Packing, RelationContext, RelationOutput
+from .base import BaseRelation, Packing, RelationContext, RelationOutput, check_positive
 from .geometry import GEOMETRIES, geometry_bias
 from .keys import KEYS, select_keys
 
@@ -34,7 +34,7 @@ class GeometryAttentionRelation(BaseRelation):
         geom: `'hu'` or `'log1p'`, see :func:`.geometry.box_geometry`.
         keys: `'all'`; `'nongt'` (without ground truth added in training); `'topk'` (the `key_num` RoIs of highest
             foreground score); `'fg'` (RoIs that the base classifier does not call background).
-        key_num: most keys per image; needed by `'topk'`, optional for `'fg'`.
+        key_num: most keys per image; needed by `'topk'`, optional for `'fg'`, refused by the others.
         value: `'linear'`, or `'identity'`: head h averages its own slice of the features (then E = D).
         init_cfg: as in mmengine.
 
@@ -65,14 +65,24 @@ class GeometryAttentionRelation(BaseRelation):
         ):
             if given not in allowed:
                 raise ValueError(f'GeometryAttentionRelation: {name}={given!r}, allowed are {allowed}')
+        check_positive('heads', heads, 'GeometryAttentionRelation')
+        check_positive('key_dim', key_dim, 'GeometryAttentionRelation')
+        check_positive('wave_len', wave_len, 'GeometryAttentionRelation', integer=False)
         if out_channels % heads:
             raise ValueError(
                 f'GeometryAttentionRelation: out_channels={out_channels} is not a multiple of heads={heads}'
             )
         if geom_dim % 8 or geom_dim < 8:
             raise ValueError(f'GeometryAttentionRelation: geom_dim={geom_dim} is not a multiple of 8')
-        if keys == 'topk' and not key_num:
+        if keys == 'topk' and key_num is None:
             raise ValueError("GeometryAttentionRelation: keys='topk' needs key_num, the number of keys per image")
+        if key_num is not None:
+            check_positive('key_num', key_num, 'GeometryAttentionRelation')
+            if keys not in ('topk', 'fg'):
+                raise ValueError(
+                    f"GeometryAttentionRelation: key_num={key_num} is for keys='topk' and keys='fg', got "
+                    f'keys={keys!r}; leave key_num out or change keys'
+                )
         if value == 'identity' and out_channels != in_channels:
             raise ValueError(
                 f"GeometryAttentionRelation: value='identity' keeps the width, so out_channels={out_channels} must "

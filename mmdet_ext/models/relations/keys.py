@@ -34,15 +34,19 @@ def select_keys(ctx: RelationContext, packing: Packing, keys: str, key_num: int 
     `'all'` takes every RoI. The others leave out RoIs that `ctx.key_valid` excludes, and `'fg'` also those that the
     base classifier calls background. With `key_num` only the highest foreground scores stay, in that order; an image
     with fewer RoIs simply has fewer keys.
+
+    Raises:
+        ValueError: `'topk'`, `'fg'` or `key_num` without `ctx.cls_logits`.
     """
     mask = packing.mask
     if keys != 'all' and ctx.key_valid is not None:
         mask = mask & packing.pack(ctx.key_valid)
-    if keys in ('topk', 'fg'):
-        if ctx.cls_logits is None:
-            raise ValueError(f'keys={keys!r} ranks RoIs by class score: it needs cls_logits (base_head=True)')
-        if keys == 'fg':
-            mask = mask & packing.pack(ctx.cls_logits.argmax(-1) != ctx.cls_logits.shape[-1] - 1)
+    if ctx.cls_logits is None and (keys in ('topk', 'fg') or key_num is not None):
+        raise ValueError(
+            f'keys={keys!r} with key_num={key_num} chooses RoIs by class score: it needs cls_logits (base_head=True)'
+        )
+    if keys == 'fg' and ctx.cls_logits is not None:
+        mask = mask & packing.pack(ctx.cls_logits.argmax(-1) != ctx.cls_logits.shape[-1] - 1)
     if key_num is None or ctx.cls_logits is None:
         index = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
         return SelectedKeys(index, mask)

@@ -6,7 +6,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .base import BaseRelation, Packing, RelationContext, RelationOutput
+from .base import BaseRelation, Packing, RelationContext, RelationOutput, check_positive
 from .geometry import pairwise_iou
 from .keys import select_keys
 
@@ -84,7 +84,12 @@ class ObjectCountRelation(BaseRelation):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(in_channels, out_channels, init_cfg or dict(type='Xavier', layer='Linear'))
-        if not 0 <= same_iou[0] < same_iou[1] <= 1:
+        check_positive('num_classes', num_classes, 'ObjectCountRelation')
+        check_positive('mid_channels', mid_channels, 'ObjectCountRelation')
+        check_positive('key_num', key_num, 'ObjectCountRelation')
+        check_positive('sharpness', sharpness, 'ObjectCountRelation', integer=False)
+        is_pair = isinstance(same_iou, tuple | list) and len(same_iou) == 2
+        if not is_pair or not 0 <= same_iou[0] < same_iou[1] <= 1:
             raise ValueError(f'ObjectCountRelation: same_iou={same_iou}, two overlaps 0 <= low < high <= 1 are wanted')
         self.num_classes, self.key_num, self.detach = num_classes, key_num, detach
         self.same_iou, self.sharpness = (same_iou[0], same_iou[1]), sharpness

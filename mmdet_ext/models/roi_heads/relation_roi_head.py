@@ -57,11 +57,13 @@ class RelationRoIHead(StandardRoIHead):
             shapes = [tuple(side * stride for side in x[0].shape[-2:])] * len(x[0])
         else:
             shapes = [meta['img_shape'][:2] for meta in img_metas]
+        # A copy from pageable memory would wait for the device in every step.
+        img_shapes = torch.tensor(shapes).pin_memory() if rois.is_cuda else torch.tensor(shapes)
         # The features are filled in by the box head.
         return RelationContext(
             feats=rois,
             rois=rois,
-            img_shapes=torch.tensor(shapes, device=rois.device),
+            img_shapes=img_shapes.to(rois.device, non_blocking=rois.is_cuda),
             feature_maps=x,
             key_valid=key_valid,
             counts=counts,

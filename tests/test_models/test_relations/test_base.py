@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from mmdet_ext.models.relations import BaseRelation, Packing
+from mmdet_ext.models.relations.base import check_positive
 
 from ..relation_case import (
     PAIRWISE,
@@ -193,6 +194,17 @@ def test_missing_feature_maps_do_not_name_the_base_head():
 def test_widths_are_positive_integers(name, value):
     with pytest.raises(ValueError, match=f'{name} must be a positive int, got {value}'):
         BaseRelation(**{'in_channels': 1, 'out_channels': 1, name: value})
+
+
+@pytest.mark.parametrize('value', [0, -0.5, float('nan'), float('inf'), '1', None])
+def test_a_number_is_positive_and_finite(value):
+    with pytest.raises(ValueError, match=f'^Owner: option must be a positive number, got {value!r}$'):
+        check_positive('option', value, 'Owner', integer=False)
+
+
+@pytest.mark.parametrize('value', [1, 0.5])
+def test_positive_numbers_pass(value):
+    check_positive('option', value, 'Owner', integer=False)
 
 
 @every_relation

@@ -185,6 +185,34 @@ def test_options_out_of_range(options):
         CategoryGraphRelation(WIDTH, **options)
 
 
+@pytest.mark.parametrize('graph', [None, 3])
+def test_graph_is_a_path_or_a_word(graph):
+    with pytest.raises(ValueError, match=f"graph={graph}, allowed are 'identity', 'none' and the path"):
+        CategoryGraphRelation(WIDTH, graph)
+
+
+@pytest.mark.parametrize(
+    'attention', [{}, dict(levels=(1, 2)), dict(ATTENTION, heads=2), dict(ATTENTION, pool_channels=4), True]
+)
+def test_attention_options(attention):
+    with pytest.raises(
+        ValueError, match=r"attention must be None or a dict with in_channels, .*'fc_act', 'in_channels'"
+    ):
+        CategoryGraphRelation(WIDTH, attention=attention)
+
+
+@pytest.mark.parametrize('graph', ['identity', 'none'])
+def test_edge_norm_without_edges(graph):
+    with pytest.raises(ValueError, match=f"edge_norm='row' .* does nothing with graph='{graph}'"):
+        CategoryGraphRelation(WIDTH, graph, edge_norm='row')
+
+
+def test_num_classes_of_a_file_must_agree(graph_file):
+    assert CategoryGraphRelation(WIDTH, graph_file, num_classes=NUM_CLASSES).adjacency.shape == (4, 4)
+    with pytest.raises(ValueError, match=r'num_classes=5 but .*three.catgraph.json has 3 classes'):
+        CategoryGraphRelation(WIDTH, graph_file, num_classes=5)
+
+
 def test_scores_in_half_precision_are_mapped_in_float32():
     ctx = make_context()
     ctx.cls_logits[:] = torch.tensor([6.0, 6, 6, 6.004])

@@ -104,3 +104,16 @@ def test_members_are_initialised(kind):
 def test_an_empty_list(kind, relations):
     with pytest.raises(ValueError, match=f'{kind.__name__}: relations is empty'):
         kind(WIDTH, relations)
+
+
+@pytest.mark.parametrize('kind', [RelationParallel, RelationSequence])
+def test_a_dict_instead_of_a_list(kind):
+    with pytest.raises(ValueError, match=rf'{kind.__name__}: relations is a dict .*relations=\[dict\(...\)\]'):
+        kind(WIDTH, GEOMETRY)
+
+
+@pytest.mark.parametrize('kind', [RelationParallel, RelationSequence])
+@pytest.mark.parametrize('member', [dict(heads=4), 'GeometryAttentionRelation'])
+def test_a_member_without_type(kind, member):
+    with pytest.raises(ValueError, match=rf'{kind.__name__}: relations\[1\] must be a dict with the key type'):
+        kind(WIDTH, [GEOMETRY, member])

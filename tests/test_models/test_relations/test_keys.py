@@ -39,17 +39,17 @@ def test_equals_a_slow_reference(keys, key_num, counts, flags):
     assert [row[mask].tolist() for row, mask in zip(rows, selected.mask, strict=True)] == slow_keys(ctx, keys, key_num)
 
 
-def test_without_scores_nothing_is_ranked():
-    ctx = replace(make_context((2, 3)), cls_logits=None)
-    selected = select_keys(ctx, Packing(ctx), 'all', key_num=1)
-    assert selected.mask.sum() == 5
+@pytest.mark.parametrize('keys', ['all', 'nongt'])
+def test_without_scores_nothing_is_ranked(keys):
+    ctx = replace(make_context((2, 3)), cls_logits=None, key_valid=None)
+    assert select_keys(ctx, Packing(ctx), keys).mask.sum() == 5
 
 
-@pytest.mark.parametrize('keys', ['topk', 'fg'])
-def test_ranking_needs_scores(keys):
+@pytest.mark.parametrize(('keys', 'key_num'), [('topk', None), ('fg', None), ('all', 1), ('nongt', 1)])
+def test_ranking_needs_scores(keys, key_num):
     ctx = replace(make_context((2, 3)), cls_logits=None)
-    with pytest.raises(ValueError, match=rf"keys='{keys}'.*base_head=True"):
-        select_keys(ctx, Packing(ctx), keys)
+    with pytest.raises(ValueError, match=rf"keys='{keys}' with key_num={key_num} .*base_head=True"):
+        select_keys(ctx, Packing(ctx), keys, key_num)
 
 
 def test_foreground_score():

@@ -148,7 +148,23 @@ class TestRelation:
         with pytest.raises(ValueError, match='num_classes=7 but the base classifier has 3 classes; set num_classes=3'):
             ObjectCountRelation(WIDTH, 7)(make_context())
 
-    @pytest.mark.parametrize('same_iou', [(0.5, 0.5), (0.5, 0.2), (-0.1, 0.5), (0.2, 1.1)])
-    def test_overlaps_out_of_order(self, same_iou):
+    @pytest.mark.parametrize('name', ['num_classes', 'mid_channels', 'key_num'])
+    @pytest.mark.parametrize('value', [0, -1, 2.5])
+    def test_sizes_are_positive_integers(self, name, value):
+        with pytest.raises(ValueError, match=f'ObjectCountRelation: {name} must be a positive int, got {value}'):
+            ObjectCountRelation(**{'in_channels': WIDTH, 'num_classes': NUM_CLASSES, name: value})
+
+    @pytest.mark.parametrize('sharpness', [0, -2.0])
+    def test_sharpness_is_positive(self, sharpness):
+        with pytest.raises(ValueError, match=f'sharpness must be a positive number, got {sharpness}'):
+            ObjectCountRelation(WIDTH, NUM_CLASSES, sharpness=sharpness)
+
+    def test_overlaps_of_a_config_may_be_a_list(self):
+        assert ObjectCountRelation(WIDTH, NUM_CLASSES, same_iou=[0.1, 0.6]).same_iou == (0.1, 0.6)
+
+    @pytest.mark.parametrize(
+        'same_iou', [(0.5, 0.5), (0.5, 0.2), (-0.1, 0.5), (0.2, 1.1), 0.5, (0.5,), (0.1, 0.2, 0.3)]
+    )
+    def test_two_overlaps_in_order(self, same_iou):
         with pytest.raises(ValueError, match='0 <= low < high <= 1'):
             ObjectCountRelation(WIDTH, NUM_CLASSES, same_iou=same_iou)

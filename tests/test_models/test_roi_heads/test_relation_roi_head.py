@@ -133,6 +133,19 @@ def test_forward_without_samples_takes_the_padded_input_as_image(heads):
     assert seen[0].counts == (3, 2)
 
 
+@pytest.mark.gpu
+def test_the_context_does_not_wait_for_the_device(heads):
+    heads.head.to('cuda')
+    rois, maps = torch.zeros(5, 5, device='cuda'), tuple(level.cuda() for level in heads.maps)
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        ctx = heads.head._context(maps, rois, (3, 2), heads.metas)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert ctx.img_shapes.device == rois.device
+    assert ctx.img_shapes.tolist() == [[64, 96]] * 2
+
+
 @pytest.mark.parametrize('counts', [(0, 0), (0, 5), (12, 9)])
 def test_losses_with_few_proposals_and_no_ground_truth(heads, counts):
     for sample in heads.samples:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmdet_ext.models.relations import BaseRelation, RelationContext
 
-from .bbox_loss import bbox_head_loss
+from .bbox_loss import bbox_head_loss, weigh_background
 from .fusion import FUSIONS, RelationFusion
 
 INSERTS = ('after_fcs', 'after_each_fc')
@@ -42,7 +42,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
     of other RoIs than its own.
 
     Deviations from mmdet's `BBoxHead`: losses are normalised by the mean over all ranks; a rank without positives keeps
-    `loss_bbox` connected at zero; no host sync in the loss.
+    `loss_bbox` connected at zero; no host sync but those of mmdet's losses, see :func:`.bbox_loss.bbox_head_loss`.
 
     Args:
         relations: a relation, or a list of them, which then stand side by side (`RelationParallel`).
@@ -51,7 +51,9 @@ class RelationBBoxHead(ConvFCBBoxHead):
         base_head: with a base classifier.
         base_loss_weight: weight of the base classifier's losses.
         reg_source: `'enhanced'`, or `'base'`: boxes come from the base classifier and no enhanced `fc_reg` exists.
-        bg_weight: weight of the background class in both classification losses; not together with `class_weight`.
+            `loss_bbox_base` is then the loss of the only regressor, which `base_loss_weight` does not scale.
+        bg_weight: weight of the background class in both classification losses; not together with `class_weight`, and
+            only for losses that take one.
         frozen: names of submodules that do not learn, such as `['shared_fcs', 'base_fc_cls']`.
         kwargs: of `ConvFCBBoxHead`; class- or box-specific convs and fcs are refused.
 
@@ -81,9 +83,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
         self._check_options(fusion, insert, base_head, reg_source, kwargs)
         kwargs.setdefault('num_shared_fcs', 2)
         if bg_weight is not None:
-            kwargs['loss_cls'] = self._weigh_background(
-                kwargs.get('loss_cls'), bg_weight, kwargs.get('num_classes', 80)
-            )
+            kwargs['loss_cls'] = weigh_background(kwargs.get('loss_cls'), bg_weight, kwargs.get('num_classes', 80))
         super().__init__(**kwargs)
         # The parent's works in place: the base path would change what the relations after each fc read.
         self.relu = nn.ReLU()
@@ -129,14 +129,6 @@ class RelationBBoxHead(ConvFCBBoxHead):
         for name in ('with_cls', 'with_reg'):
             if not kwargs.get(name, True):
                 raise ValueError(f'RelationBBoxHead classifies and regresses: {name} must be True')
-
-    @staticmethod
-    def _weigh_background(loss_cls: dict | None, bg_weight: float, num_classes: int) -> dict:
-        loss_cls = dict(loss_cls or dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0))
-        if loss_cls.get('class_weight') is not None:
-            raise ValueError('RelationBBoxHead: bg_weight and loss_cls.class_weight exclude each other; keep one')
-        loss_cls['class_weight'] = [1.0] * num_classes + [float(bg_weight)]
-        return loss_cls
 
     def _build_predictors(self, width: int, fused: int, base_head: bool, default_init: bool) -> None:
         """The parent built `fc_cls` and `fc_reg` on the plain features: these become the base's, wider ones ours."""
@@ -239,19 +231,16 @@ class RelationBBoxHead(ConvFCBBoxHead):
     ) -> dict[str, Tensor]:
         """`loss_cls, loss_bbox, acc` of the enhanced, `loss_cls_base, loss_bbox_base` of the base classifier.
 
-        With `reg_source='base'` there is one regressor, hence `loss_bbox_base` alone.
+        With `reg_source='base'` there is one regressor, hence `loss_bbox_base` alone, which is not scaled.
         """
         targets = self.get_targets(sampling_results, rcnn_train_cfg)
-        losses = bbox_head_loss(self, results.cls_score, results.bbox_pred, rois, *targets)
-        if self.fc_reg is None:
-            losses.pop('loss_bbox')
+        only_base_reg = self.fc_reg is None
+        bbox_pred = None if only_base_reg else results.bbox_pred
+        losses = bbox_head_loss(self, results.cls_score, bbox_pred, rois, *targets)
         if results.base_cls_score is not None and results.base_bbox_pred is not None:
             base = bbox_head_loss(self, results.base_cls_score, results.base_bbox_pred, rois, *targets)
-            # "acc" is a share, not a loss: it is logged under a name of its own and not weighted.
-            losses.update(
-                {
-                    f'{name}_base': value * self.base_loss_weight if 'loss' in name else value
-                    for name, value in base.items()
-                }
-            )
+            for name, value in base.items():
+                # "acc" is a share, not a loss: it is logged under a name of its own and not weighted.
+                scaled = 'loss' in name and not (only_base_reg and name == 'loss_bbox')
+                losses[f'{name}_base'] = value * self.base_loss_weight if scaled else value
         return {**losses, **results.losses}

@@ -3,11 +3,12 @@
 import pytest
 import torch
 import torch.distributed as dist
+from mmdet.models.losses import CrossEntropyLoss, FocalLoss
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from mmdet_ext.models.relations import RelationContext
-from mmdet_ext.models.roi_heads.bbox_heads.bbox_loss import bbox_head_loss
+from mmdet_ext.models.roi_heads.bbox_heads.bbox_loss import bbox_head_loss, weigh_background
 
 from .head_case import DECODED, NUM_CLASSES, PLAIN, TRAIN_CFG, make_rois, make_samples
 
@@ -95,6 +96,35 @@ def test_without_rois():
     assert scores.grad is not None
     assert deltas.grad is not None
     assert losses['acc'].shape == (1,)
+
+
+@pytest.mark.parametrize('counts', [(6, 4), (0,)])
+def test_without_boxes_the_scores_learn_the_same(counts):
+    head = build()
+    scores, deltas, rois, targets = inputs(head, counts, [min(count, 2) for count in counts])
+    losses = bbox_head_loss(head, scores, deltas, rois, *targets)
+    losses.pop('loss_bbox')
+    assert_close(bbox_head_loss(head, scores, None, rois, *targets), losses)
+
+
+class TestBackgroundWeight:
+    def test_config(self):
+        given = dict(type='CrossEntropyLoss', loss_weight=2.0)
+        expected = dict(given, class_weight=[1.0, 1.0, 0.5])
+        assert weigh_background(given, 0.5, 2) == expected
+        assert 'class_weight' not in given
+        assert weigh_background(dict(given, type=CrossEntropyLoss), 0.5, 2)['type'] is CrossEntropyLoss
+        assert weigh_background(None, 0.5, 2) == dict(expected, loss_weight=1.0, use_sigmoid=False)
+
+    @pytest.mark.parametrize('kind', ['SeesawLoss', 'FocalLoss', 'mmdet.FocalLoss', FocalLoss])
+    def test_a_loss_without_class_weights(self, kind):
+        with pytest.raises(ValueError, match=r'bg_weight needs a loss_cls that takes class_weight, .*Loss does not'):
+            weigh_background(dict(type=kind), 0.5, 2)
+
+    @pytest.mark.parametrize('cfg', [dict(type='NoSuchLoss'), dict(loss_weight=2.0)])
+    def test_the_registry_speaks_of_unknown_losses(self, cfg):
+        with pytest.raises(KeyError, match=r'NoSuchLoss|"type"'):
+            MODELS.build(weigh_background(cfg, 0.5, 2))
 
 
 def test_a_loss_with_an_activation_of_its_own():

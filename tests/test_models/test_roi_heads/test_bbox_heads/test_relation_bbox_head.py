@@ -194,6 +194,19 @@ class TestLoss:
         expected = {**enhanced, 'loss_cls_base': base['loss_cls'] / 2, 'loss_bbox_base': base['loss_bbox'] / 2}
         assert_close(losses, {**expected, 'acc_base': base['acc']})
 
+    def test_the_only_regressor_loses_once_and_in_full(self):
+        x, ctx = make_rois()
+        head, samples = build_head(FUSED, reg_source='base', base_loss_weight=0.25), make_samples(ctx)
+        calls = []
+        head.loss_bbox.register_forward_hook(lambda *args: calls.append(args))
+        out = head(x, ctx)
+        losses = head.loss(out, ctx.rois, samples, TRAIN_CFG)
+        assert len(calls) == 1
+        plain = plain_twin(head)
+        expected = plain.loss(out.base_cls_score, out.bbox_pred, ctx.rois, *plain.get_targets(samples, TRAIN_CFG))
+        assert_close(losses['loss_bbox_base'], expected['loss_bbox'])
+        assert_close(losses['loss_cls_base'], expected['loss_cls'] / 4)
+
     def test_background_weight(self):
         x, ctx = make_rois()
         head = build_head(FUSED, bg_weight=0.2)
@@ -287,6 +300,10 @@ def test_without_context():
         (
             dict(bg_weight=0.5, loss_cls=dict(type='CrossEntropyLoss', class_weight=[1.0] * 4)),
             'bg_weight and loss_cls.class_weight exclude each other',
+        ),
+        (
+            dict(bg_weight=0.5, loss_cls=dict(type='SeesawLoss', num_classes=NUM_CLASSES)),
+            'bg_weight needs a loss_cls that takes class_weight',
         ),
     ],
 )
