@@ -4,6 +4,7 @@ Imports the standard library only and every other package inside the check that 
 where torch, mmcv, mmdet or this package cannot be imported. `tools/check_env.py` therefore loads it by file.
 """
 
+import functools
 import importlib
 import importlib.util
 import io
@@ -227,12 +228,8 @@ def render(findings: Iterable[Finding]) -> str:
     except ImportError:
         text = '\n'.join('  '.join(row) for row in rows)
     # The pip of the environment that was examined, whichever is first on the PATH.
-    pip = f'{sys.executable} -m pip'
-    problems = [
-        f'{f.name}: {f.problem}\n  fix: {re.sub(r"(?<!-m )pip (?=(un)?install)", f"{pip} ", f.fix)}'
-        for f in findings
-        if f.problem
-    ]
+    own_pip = functools.partial(re.sub, r'\bpip (?=(un)?install)', f'{sys.executable} -m pip ')
+    problems = [f'{f.name}: {f.problem}\n  fix: {own_pip(f.fix)}' for f in findings if f.problem]
     return '\n'.join([text, '', *(problems or ['No problem found.'])])
 
 

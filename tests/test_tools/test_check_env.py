@@ -37,5 +37,6 @@ def test_environment_without_packages(place: str, wheel_layout: Path) -> None:
     """-I -S: neither site-packages nor the environment's variables."""
     done = check(TOOL if place == 'checkout' else wheel_layout, '-I', '-S')
     assert done.returncode == 1, done.stderr
-    assert "torch: No module named 'torch'\n  fix: pip install -r requirements/build.txt" in done.stdout
+    fix = f'{sys.executable} -m pip install -r requirements/build.txt'
+    assert f"torch: No module named 'torch'\n  fix: {fix}" in done.stdout
     assert 'mmdet: no distribution of mmdet' in done.stdout

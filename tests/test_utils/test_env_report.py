@@ -211,6 +211,8 @@ def test_an_error_without_text_is_named(replace: Callable[[str, Any], None]) -> 
 
 
 def test_render_lists_each_problem_with_its_fix() -> None:
+    pips = render([Finding('b', '2', 'broken', 'pip uninstall -y x && pip install y')])
+    assert pips.endswith(f'{sys.executable} -m pip uninstall -y x && {sys.executable} -m pip install y')
     text = render([Finding('a', '1'), Finding('b', '2', 'broken', 'mend it')])
     assert text.endswith('b: broken\n  fix: mend it')
     assert 'No problem' not in text
