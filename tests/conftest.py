@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
@@ -24,6 +25,20 @@ def seed():
 def device(request):
     """The test runs on the CPU, and once more on the GPU where there is one."""
     return torch.device(request.param)
+
+
+@pytest.fixture
+def real_data():
+    """Finds the folder of a real data set: by the variable its configs read, in `data/`, or beside the repository."""
+
+    def find(name: str) -> Path:
+        root = Path(__file__).parents[1]
+        by_variable = os.environ.get(f'MMDET_EXT_{name.upper()}')
+        places = [Path(by_variable)] if by_variable else [root / 'data' / name, root.parent / 'shared' / 'data' / name]
+        folder = next((place for place in places if place.is_dir()), None)
+        return folder or pytest.skip(f'{name} is in none of {", ".join(map(str, places))}')
+
+    return find
 
 
 def pytest_collection_modifyitems(items):

@@ -11,8 +11,7 @@ from mmengine.registry import init_default_scope
 
 from mmdet_ext.engine.config_check import check_config
 
-REPOSITORY = Path(__file__).parents[1]
-DATA = REPOSITORY.parent / 'shared' / 'data'
+CONFIGS = Path(__file__).parents[1] / 'configs'
 CASES = {
     'scratch_gn/faster-rcnn_r18-gn_fpn_bccd.py': 'bccd',
     'scratch_gn/faster-rcnn_r18-gn_fpn_bccd-voc.py': 'bccd',
@@ -22,13 +21,10 @@ CASES = {
 
 
 @pytest.mark.parametrize('name', CASES)
-def test_trains_a_step_and_evaluates(name, monkeypatch):
-    folder = DATA / CASES[name]
-    if not folder.is_dir():
-        pytest.skip(f'{folder} is not there')
-    monkeypatch.setenv(f'MMDET_EXT_{CASES[name].upper()}', str(folder))
+def test_trains_a_step_and_evaluates(name, monkeypatch, real_data):
+    monkeypatch.setenv(f'MMDET_EXT_{CASES[name].upper()}', str(real_data(CASES[name])))
     init_default_scope('mmdet')
-    cfg = Config.fromfile(REPOSITORY / 'configs' / name)
+    cfg = Config.fromfile(CONFIGS / name)
     assert [problem for problem in check_config(cfg, images='none') if problem.severity == 'error'] == []
 
     model = MODELS.build(cfg.model)

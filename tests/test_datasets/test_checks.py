@@ -1,7 +1,5 @@
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -210,10 +208,8 @@ def test_problem_is_a_sentence():
 
 
 @pytest.mark.parametrize('name', ['bccd', 'deeppcb', 'hdbpmn'])
-def test_real_data_is_good(name):
-    folder = Path(os.environ.get(f'MMDET_EXT_{name.upper()}', f'data/{name}'))
-    if not folder.is_dir():
-        pytest.skip(f'{folder} is absent')
+def test_real_data_is_good(name, real_data):
+    folder = real_data(name)
     for split in ('train', 'val'):
         assert (
             check_coco(folder / f'annotations/{split}.json', None, folder, 'sample' if name == 'bccd' else 'none') == []

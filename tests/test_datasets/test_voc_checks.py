@@ -1,12 +1,8 @@
-import os
-from pathlib import Path
-
 import pytest
 from PIL import Image
 
 from mmdet_ext.datasets.voc_checks import check_voc
 
-REAL = Path(os.environ.get('MMDET_EXT_BCCD', 'data/bccd')) / 'BCCD'
 XML = (
     '<annotation><size><width>40</width><height>30</height></size><object><name>{name}</name><bndbox><xmin>{x1}</xmin>'
     '<ymin>1</ymin><xmax>{x2}</xmax><ymax>30</ymax></bndbox></object></annotation>'
@@ -97,9 +93,8 @@ def test_names(root):
     assert [severity for severity, _ in check(root, ('xyz',))] == ['warning', 'error']
 
 
-def test_real_data_is_good():
-    if not REAL.is_dir():
-        pytest.skip(f'{REAL} is absent')
+def test_real_data_is_good(real_data):
+    root = real_data('bccd') / 'BCCD'
     for split in ('train', 'val', 'test'):
-        problems = check_voc(str(REAL / f'ImageSets/Main/{split}.txt'), str(REAL), ('RBC', 'WBC', 'Platelets'))
+        problems = check_voc(str(root / f'ImageSets/Main/{split}.txt'), str(root), ('RBC', 'WBC', 'Platelets'))
         assert [str(p) for p in problems if p.severity == 'error'] == []

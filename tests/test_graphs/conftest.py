@@ -1,7 +1,5 @@
 import itertools
 import json
-import os
-from pathlib import Path
 
 import pytest
 
@@ -32,13 +30,3 @@ def write_coco(tmp_path_factory):
         return path
 
     return write
-
-
-@pytest.fixture(scope='session')
-def shared_data():
-    """The folder of real data sets; tests that need it are skipped without."""
-    root = Path(__file__).resolve().parents[2]
-    folder = Path(os.environ.get('MMDET_EXT_SHARED', root.parent / 'shared')) / 'data'
-    if not folder.is_dir():
-        pytest.skip(f'{folder} is absent; MMDET_EXT_SHARED says where the real data lies')
-    return folder

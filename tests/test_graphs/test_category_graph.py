@@ -237,8 +237,8 @@ def test_knows_numpy_only():
 
 
 @pytest.mark.parametrize('name', ['bccd', 'deeppcb', 'hdbpmn'])
-def test_real_data(shared_data, tmp_path, name):
-    file = shared_data / name / 'annotations' / 'train.json'
+def test_real_data(real_data, tmp_path, name):
+    file = real_data(name) / 'annotations' / 'train.json'
     graph = CategoryGraph.from_coco(file)
     with warnings.catch_warnings():
         warnings.simplefilter('error')

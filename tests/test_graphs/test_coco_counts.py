@@ -138,8 +138,8 @@ def test_bad_options(write_coco):
 
 
 @pytest.mark.parametrize('name', ['bccd', 'deeppcb', 'hdbpmn'])
-def test_real_data_agrees_with_pycocotools(shared_data, name, capsys):
-    path = shared_data / name / 'annotations' / 'val.json'
+def test_real_data_agrees_with_pycocotools(real_data, name, capsys):
+    path = real_data(name) / 'annotations' / 'val.json'
     counted = count_coco(path)
     coco = COCO(str(path))
     assert counted.n_images == len(coco.imgs)
