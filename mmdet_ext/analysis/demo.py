@@ -202,6 +202,7 @@ def data_folder(data: Path) -> Iterator[None]:
 
 
 def count_parameters(cfg: Config) -> int:
+    """Parameters of the model that a config describes."""
     init_default_scope('mmdet')
     return sum(parameter.numel() for parameter in MODELS.build(cfg.model).parameters())
 
@@ -224,6 +225,7 @@ def _demo_command(
 
 
 def collect_versions() -> dict[str, str]:
+    """Versions of this package, its hosts, torch and Python, to store beside numbers."""
     hosts = {host.name: number for module in MODULES for host, number in find_hosts(module)}
     return {'mmdet_ext': __version__, **hosts, 'torch': torch.__version__, 'python': platform.python_version()}
 
