@@ -6,13 +6,14 @@ import torch
 from mmdet.registry import MODELS
 
 import mmdet_ext  # noqa: F401  (registers the modules)
-from mmdet_ext.models.relations import BaseRelation, RelationContext
+from mmdet_ext.models.relations import BaseRelation, Parts, RelationContext
 
 WIDTH = 16
 NUM_CLASSES = 3
 STRIDES = (4, 8, 16, 32, 64)
 # One image is smaller than the batch.
 IMG_SHAPES = ((96, 128), (70, 90), (96, 60))
+PART_NAMES = ('left lung', 'right lung', 'heart')
 
 GEOMETRY = dict(type='GeometryAttentionRelation', heads=4, key_dim=4, geom_dim=16)
 ATTENTION = dict(in_channels=4, mid_channels=6, fc_act=False)
@@ -56,6 +57,16 @@ def random_boxes(number: int, shape: tuple[int, int]) -> torch.Tensor:
     return torch.cat([low, high + 2], dim=1)
 
 
+def random_parts(shapes: tuple[tuple[int, int], ...]) -> Parts:
+    """Three named parts in every image; every image but the first lacks its heart."""
+    boxes = torch.stack([random_boxes(len(PART_NAMES), shape) for shape in shapes])
+    valid = torch.ones(boxes.shape[:2], dtype=torch.bool)
+    valid[1:, -1] = False
+    feats = torch.randn(*boxes.shape[:2], WIDTH, dtype=torch.float64)
+    cells = torch.randn(*boxes.shape[:2], 4, WIDTH, dtype=torch.float64)
+    return Parts(boxes, valid, feats, PART_NAMES, {(2, 2): cells})
+
+
 def make_context(
     counts: tuple[int, ...] = (6, 3, 4),
     dtype: torch.dtype = torch.float32,
@@ -81,6 +92,7 @@ def make_context(
         feature_maps=maps,
         key_valid=torch.rand(number) < 0.8,
         counts=counts,
+        parts=random_parts(shapes) if shapes else None,
     )
     return convert(replace(ctx, **overrides), dtype, device)
 
@@ -96,6 +108,14 @@ def convert(ctx: RelationContext, dtype: torch.dtype, device: torch.device | str
         return value
 
     values = {item.name: move(getattr(ctx, item.name), dtype) for item in fields(ctx)}
+    if ctx.parts is not None:
+        values['parts'] = replace(
+            ctx.parts,
+            boxes=move(ctx.parts.boxes, torch.promote_types(dtype, torch.float32)),
+            valid=move(ctx.parts.valid, dtype),
+            feats=move(ctx.parts.feats, dtype),
+            cell_feats={split: move(feats, dtype) for split, feats in ctx.parts.cell_feats.items()},
+        )
     return replace(ctx, **values | {'rois': move(ctx.rois, torch.promote_types(dtype, torch.float32))})
 
 
@@ -110,10 +130,16 @@ def pick_image(ctx: RelationContext, image: int) -> RelationContext:
     single = pick_rows(ctx, ctx.rois[:, 0] == image)
     rois = single.rois.clone()
     rois[:, 0] = 0
+    own = slice(image, image + 1)
+    parts = None
+    if ctx.parts is not None:
+        cells = {split: feats[own] for split, feats in ctx.parts.cell_feats.items()}
+        parts = Parts(ctx.parts.boxes[own], ctx.parts.valid[own], ctx.parts.feats[own], ctx.parts.names, cells)
     return replace(
         single,
+        parts=parts,
         rois=rois,
-        img_shapes=ctx.img_shapes[image : image + 1],
-        feature_maps=tuple(level[image : image + 1] for level in ctx.feature_maps),
+        img_shapes=ctx.img_shapes[own],
+        feature_maps=tuple(level[own] for level in ctx.feature_maps),
         counts=(len(rois),),
     )

@@ -4,7 +4,8 @@ A relation lets the boxes of one image inform each other. It knows nothing of de
 and returns a `RelationOutput`, so it can be tested, exported and used in another head without a detector around it.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from mmengine.model import BaseModule
@@ -18,11 +19,53 @@ class Parts:
     boxes: (B, P, 4) xyxy in input-image pixels.
     valid: (B, P) bool, False where an image lacks the part.
     feats: (B, P, D) RoI features of the parts, or None.
+    names: P names, or None: then the parts are in the order of the relation's `part_names`.
+    cell_feats: `{(r, c): (B, P, r * c, D)}`, RoI features of the cells of a grid laid over each part, row by row.
     """
 
     boxes: Tensor
     valid: Tensor
     feats: Tensor | None = None
+    names: tuple[str, ...] | None = None
+    cell_feats: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def select(self, names: tuple[str, ...], owner: str) -> 'Parts':
+        """The parts of these names, in this order.
+
+        Args:
+            names: wanted names.
+            owner: who asks, for the sentence of an error.
+
+        Raises:
+            ValueError: a name is not among the parts, or the parts have no names and another number.
+        """
+        if self.names is None:
+            if self.boxes.shape[1] != len(names):
+                raise ValueError(
+                    f'{owner} has part_names={names}, but the context holds {self.boxes.shape[1]} parts without names'
+                )
+            return replace(self, names=names)
+        missing = [name for name in names if name not in self.names]
+        if missing:
+            raise ValueError(
+                f'{owner} wants the parts {missing}, the data have {list(self.names)}: correct part_names of the '
+                'relation, or of LoadParts in the pipeline'
+            )
+        if names == self.names:
+            return self
+        # Slices, not an index tensor: copying one to the device would wait for it.
+        places = [self.names.index(name) for name in names]
+
+        def take(x: Tensor) -> Tensor:
+            return torch.stack([x[:, place] for place in places], dim=1)
+
+        return Parts(
+            boxes=take(self.boxes),
+            valid=take(self.valid),
+            feats=None if self.feats is None else take(self.feats),
+            names=names,
+            cell_feats={split: take(feats) for split, feats in self.cell_feats.items()},
+        )
 
 
 @dataclass
@@ -68,6 +111,14 @@ def check_positive(name: str, value: float | None, owner: str, integer: bool = T
         raise ValueError(f'{owner}: {name} must be a positive {"int" if integer else "number"}, got {value!r}')
 
 
+def _lookup(ctx: RelationContext, path: str) -> Any:
+    """`ctx.a.b` for the path 'a.b'; None where any of it is None."""
+    value: Any = ctx
+    for name in path.split('.'):
+        value = getattr(value, name, None)
+    return value
+
+
 class BaseRelation(BaseModule):
     """Base of all relations.
 
@@ -77,10 +128,13 @@ class BaseRelation(BaseModule):
         init_cfg: as in mmengine.
 
     Attributes:
-        needs: names of the optional `RelationContext` fields this relation cannot do without.
+        needs: names of the optional `RelationContext` fields this relation cannot do without, such as `'cls_logits'`,
+            `'parts'` or, one deeper, `'parts.feats'`.
+        part_splits: grids `(r, c)` of part cells whose features the head should pool, `(1, 1)` for whole parts.
     """
 
     needs: frozenset[str] = frozenset()
+    part_splits: frozenset[tuple[int, int]] = frozenset()
 
     def __init__(self, in_channels: int, out_channels: int, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -99,11 +153,13 @@ class BaseRelation(BaseModule):
             )
         if ctx.feats.shape[0] != ctx.rois.shape[0]:
             raise ValueError(f'{name}: {ctx.feats.shape[0]} feature rows for {ctx.rois.shape[0]} RoIs')
-        missing = sorted(field_ for field_ in self.needs if getattr(ctx, field_) is None)
+        missing = sorted(path for path in self.needs if _lookup(ctx, path) is None)
         if missing:
             hint = ''
             if {'cls_logits', 'cls_weight'} & set(missing):
                 hint = '; they come from the base classifier: set base_head=True in RelationBBoxHead'
+            elif 'parts' in missing:
+                hint = '; put LoadParts into the pipeline and PackPartInputs at its end, for testing too'
             raise ValueError(f'{name} needs {", ".join(missing)} in the relation context{hint}')
 
     def forward(self, ctx: RelationContext) -> RelationOutput:

@@ -35,6 +35,7 @@ class _Composition(BaseRelation):
             for member in members
         )
         self.needs = frozenset().union(*(member.needs for member in members))
+        self.part_splits = frozenset().union(*(member.part_splits for member in members))
 
     def _run(self, index: int, ctx: RelationContext, losses: dict[str, Tensor], maps: dict[str, Tensor]) -> Tensor:
         member = self.members[index]
