@@ -131,10 +131,12 @@ class BaseRelation(BaseModule):
         needs: names of the optional `RelationContext` fields this relation cannot do without, such as `'cls_logits'`,
             `'parts'` or, one deeper, `'parts.feats'`.
         part_splits: grids `(r, c)` of part cells whose features the head should pool, `(1, 1)` for whole parts.
+        reads_pool: whether the class reads `cls_weight` and takes its width as option `pool_channels`.
     """
 
     needs: frozenset[str] = frozenset()
     part_splits: frozenset[tuple[int, int]] = frozenset()
+    reads_pool: bool = False
 
     def __init__(self, in_channels: int, out_channels: int, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)

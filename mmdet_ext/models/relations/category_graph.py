@@ -76,6 +76,8 @@ class CategoryGraphRelation(BaseRelation):
             data set's before the first step.
     """
 
+    reads_pool = True
+
     def __init__(
         self,
         in_channels: int,
