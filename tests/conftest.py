@@ -27,7 +27,7 @@ def device(request):
     return torch.device(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def real_data():
     """Finds the folder of a real data set: by the variable its configs read, in `data/`, or beside the repository."""
 

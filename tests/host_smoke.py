@@ -33,11 +33,12 @@ def runnable() -> Iterator[Path]:
 
 def build_all() -> int:
     """Build the model of every config; returns how many there are."""
-    classes = Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'chest_phantom.py').metainfo.classes
     paths = list(runnable())
     with tempfile.TemporaryDirectory() as folder:
-        os.environ['MMDET_EXT_CHEST_PHANTOM'] = folder
-        CategoryGraph.identity(classes).save(Path(folder, 'train.catgraph.json'))
+        for name in ('chest_phantom', 'chestx_det'):
+            classes = Config.fromfile(CONFIGS / '_base_' / 'datasets' / f'{name}.py').metainfo.classes
+            os.environ[f'MMDET_EXT_{name.upper()}'] = str(Path(folder, name))
+            CategoryGraph.identity(classes).save(Path(folder, name, 'train.catgraph.json'))
         for path in paths:
             with torch.device('meta'):
                 MODELS.build(Config.fromfile(path).model)

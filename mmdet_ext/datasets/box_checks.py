@@ -12,7 +12,15 @@ Floats = NDArray[np.float64]
 
 
 def check_boxes(
-    start: Floats, end: Floats, limits: Floats, ids: Sequence[Any], where: str, what: str, fix: str, area: Floats
+    start: Floats,
+    end: Floats,
+    limits: Floats,
+    ids: Sequence[Any],
+    where: str,
+    what: str,
+    fix: str,
+    area: Floats,
+    strict: bool = False,
 ) -> list[Problem]:
     """Judge boxes, each under the first of its faults only.
 
@@ -25,17 +33,19 @@ def check_boxes(
         what: What `ids` are, such as 'annotation ids'.
         fix: End of the sentence.
         area: (n,) annotated areas; ones where the format has none.
+        strict: Whether every fault is an error, for boxes that mmdet neither drops nor clips.
     """
     total = len(ids)
     extent = end - start
-    # What mmdet drops, clips or survives by itself is judged by its share, see `severity_of`.
+    # None: what mmdet drops, clips or survives by itself is judged by its share, see `severity_of`.
+    mild: Severity | None = 'error' if strict else None
     kinds: list[tuple[Any, str, Severity | None]] = [
         (~np.isfinite(start + end).all(1), 'are not four finite numbers', 'error'),
         ((extent < 0).any(1), 'have a negative width or height', 'error'),
-        ((extent == 0).any(1), 'have zero width or height', None),
-        (~(area > 0), 'have an `area` that is no positive number', None),
-        ((start >= limits).any(1) | (end <= 0).any(1), 'lie outside their image', None),
-        ((start < -1).any(1) | (end > limits + 1).any(1), 'reach more than a pixel beyond their image', None),
+        ((extent == 0).any(1), 'have zero width or height', mild),
+        (~(area > 0), 'have an `area` that is no positive number', mild),
+        ((start >= limits).any(1) | (end <= 0).any(1), 'lie outside their image', mild),
+        ((start < -1).any(1) | (end > limits + 1).any(1), 'reach more than a pixel beyond their image', mild),
         ((extent < 1).any(1), 'are thinner than a pixel', 'warning'),
     ]
     problems = []

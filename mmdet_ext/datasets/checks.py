@@ -53,7 +53,7 @@ def check_coco(
         The problems, errors and warnings; empty for a good file. Nothing that stands in the file raises.
     """
     where = os.fspath(ann_file)
-    data, fault = _load(where)
+    data, fault = load_object(where, '`ann_file` or `data_root`', 'COCO file')
     if fault is not None:
         return [Problem('error', where, fault)]
     problems: list[Problem] = []
@@ -80,8 +80,17 @@ def check_coco(
     return problems
 
 
-def _load(path: str) -> tuple[Record, str | None]:
-    """Content of the file, and what is wrong with it as a whole."""
+def load_object(path: str, setting: str, kind: str) -> tuple[Record, str | None]:
+    """Read a file that must be one JSON object.
+
+    Args:
+        path: The file.
+        setting: The options that name it, for the sentence.
+        kind: What the file should be, for the sentence, such as 'COCO file'.
+
+    Returns:
+        Its content, and what is wrong with it as a whole (None: nothing).
+    """
     try:
         with open(path, encoding='utf-8') as file:
             text = file.read()
@@ -89,17 +98,17 @@ def _load(path: str) -> tuple[Record, str | None]:
             return {}, 'is empty; copy or create it again'
         data = json.loads(text)
     except FileNotFoundError:
-        return {}, 'does not exist; correct `ann_file` or `data_root`, or create the file'
+        return {}, f'does not exist; correct {setting}, or create the file'
     except OSError as error:
-        return {}, f'cannot be read ({error.strerror}); correct `ann_file` or the access rights'
+        return {}, f'cannot be read ({error.strerror}); correct {setting} or the access rights'
     except json.JSONDecodeError as error:
         at_end = error.pos >= len(text.rstrip()) or 'Unterminated' in error.msg
         cut = 'ends in the middle (truncated)' if at_end else 'is not valid JSON'
         return {}, f'{cut}: {error.msg} at line {error.lineno} column {error.colno}; copy or create it again'
     except (ValueError, RecursionError) as error:
-        return {}, f'is not valid JSON ({error}); COCO annotations are one JSON object in UTF-8'
+        return {}, f'is not valid JSON ({error}); a {kind} is one JSON object in UTF-8'
     if not isinstance(data, dict):
-        return {}, f'is not a COCO file: a JSON {type(data).__name__} instead of an object; convert it to COCO format'
+        return {}, f'is not a {kind}: a JSON {type(data).__name__} instead of an object; convert it'
     return data, None
 
 

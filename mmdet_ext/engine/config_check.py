@@ -22,6 +22,7 @@ from .dataset_spec import (
     check_mask_pipeline,
     dataset_specs,
 )
+from .part_check import check_batch_augments, check_parts
 
 
 def check_config(
@@ -47,6 +48,7 @@ def check_config(
         problems += _check_evaluators(cfg.get(f'{split}_evaluator'), f'{split}_evaluator', specs)
     for head in list(_mask_heads(cfg.get('model'), 'model'))[:1]:
         problems += [problem for spec in specs for problem in check_mask_pipeline(spec, head)]
+    problems += check_batch_augments(cfg.get('model'), specs)
     counts = list(config_class_counts(cfg.get('model')))
     return unique([*check_specs(specs, counts, images, num_images), *problems])
 
@@ -73,6 +75,7 @@ def check_specs(
             seen.add(key)
         if spec.split != 'train':
             problems += check_eval_pipeline(spec)
+        problems += check_parts(spec)
         if first is None or not _names(spec):
             continue
         if 'other' not in (spec.style, first.style) and _names(spec) != _names(first):

@@ -3,7 +3,7 @@
 import inspect
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mmdet.datasets import CocoDataset, XMLDataset
@@ -75,7 +75,10 @@ def dataset_specs(node: Any, where: str, split: Split) -> list[DatasetSpec]:
         return [s for i, child in enumerate(inner) for s in dataset_specs(child, f'{where}.datasets[{i}]', split)]
     inner = option(node, 'dataset')
     if inner is not None:
-        return dataset_specs(inner, f'{where}.dataset', split)
+        # MultiImageMixDataset has a pipeline of its own, which goes on where that of its data set ends.
+        outer = list(walk_pipeline(option(node, 'pipeline')))
+        specs = dataset_specs(inner, f'{where}.dataset', split)
+        return [replace(spec, pipeline=[*spec.pipeline, *outer]) for spec in specs]
     named = node.get('type') if isinstance(node, Mapping) else type(node)
     cls: Any = DATASETS.get(named) if isinstance(named, str) else named
     if not (inspect.isclass(cls) and BaseDataset in cls.__mro__):
@@ -105,13 +108,13 @@ def _join(root: str, path: str) -> str:
 
 
 def walk_pipeline(node: Any) -> Iterator[Any]:
-    """Every transform of a pipeline, nested ones (TestTimeAug, RandomApply) included; configs or objects."""
+    """Every transform of a pipeline, also nested ones (TestTimeAug, RandomApply, AutoAugment); configs or objects."""
     if isinstance(node, list | tuple):
         for child in node:
             yield from walk_pipeline(child)
     elif node is not None and not isinstance(node, str):
         yield node
-        for key in ('transforms', 'subroutines'):
+        for key in ('transforms', 'subroutines', 'policies', 'aug_space'):
             yield from walk_pipeline(option(node, key))
 
 
@@ -180,9 +183,10 @@ def check_eval_pipeline(spec: DatasetSpec) -> list[Problem]:
             return [Problem('warning', where, f'{message}, unless {own[0]} sets it')]
         return [Problem('error', where, message)]
     for node in spec.pipeline:
-        keys = option(node, 'meta_keys') if transform_name(node) == 'PackDetInputs' else None
+        name = transform_name(node)
+        keys = option(node, 'meta_keys') if name in ('PackDetInputs', 'PackPartInputs') else None
         if keys is not None and 'scale_factor' not in keys:
-            message = "`meta_keys` of PackDetInputs lacks 'scale_factor', without which mmdet cannot predict; add it"
+            message = f"`meta_keys` of {name} lacks 'scale_factor', without which mmdet cannot predict; add it"
             return [Problem('error', where, message)]
     return []
 
@@ -206,4 +210,4 @@ def check_mask_pipeline(spec: DatasetSpec, head: str) -> list[Problem]:
 def _from_host(node: Any) -> bool:
     named = node.get('type') if isinstance(node, Mapping) else type(node)
     cls = TRANSFORMS.get(named) if isinstance(named, str) else named
-    return getattr(cls, '__module__', '').split('.')[0] in ('mmcv', 'mmdet', 'mmengine')
+    return getattr(cls, '__module__', '').split('.')[0] in ('mmcv', 'mmdet', 'mmengine', 'mmdet_ext')

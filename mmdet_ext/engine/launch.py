@@ -181,8 +181,8 @@ def _set_test_time_augmentation(cfg: Config) -> None:
         warnings.warn('The config has no tta_pipeline: the test pipeline, plain and flipped.', stacklevel=2)
         keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
         flips = [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}]
-        pack = [{'type': 'PackDetInputs', 'meta_keys': keys}]
         cfg.tta_pipeline = copy.deepcopy(dataset.pipeline)
+        pack = [{**cfg.tta_pipeline[-1], 'meta_keys': keys}]
         cfg.tta_pipeline[-1] = {'type': 'TestTimeAug', 'transforms': [flips, pack]}
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset.pipeline = cfg.tta_pipeline

@@ -1,21 +1,23 @@
 """The category graph: a matrix of class relations that knows its classes and where it comes from."""
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .coco_counts import count_coco
+from .graph_checks import find_errors, find_oddities
 from .graph_file import read_graph, write_graph
-from .names import describe_difference, require_known, require_unique
+from .names import require_known, require_unique
 from .normalize import DIRECTED_NORMS, graph_matrix
+from .randomize import shuffle_edges
 
-MAX_ROW_SUM_RATIO = 10
-_HELD_OUT = {'val', 'valid', 'validation', 'minival', 'test', 'testing', 'testdev'}
-_TRAINING = {'train', 'training', 'trainval'}
+_DEFAULTS: dict[str, Any] = dict(
+    merge={}, drop_if={}, background='identity', min_count=0, smooth=0, exclude_crowd=True, include_empty=True
+)
 
 
 @dataclass(eq=False)
@@ -26,7 +28,8 @@ class CategoryGraph:
         classes: C names in the order of the matrix.
         matrix: (C + 1, C + 1) float32; row i weighs what class i takes from every class.
         counts: (C, C) int64 co-occurrence counts the matrix was made of, the classes' own counts on the diagonal.
-        kind: What the weights are: 'cooccurrence', 'identity', or a word of whoever made the graph.
+        kind: What the weights are: 'cooccurrence', 'identity', 'imported', 'random', or a word of whoever made the
+            graph.
         level: What was counted: 'image' (presence) or 'instance' (boxes).
         norm: 'sqrt', 'row', 'sym', 'cond' or 'none'.
         self_loop: Weight of a class for itself before 'row' or 'sym'.
@@ -34,6 +37,7 @@ class CategoryGraph:
         directed: Whether the matrix may be asymmetric.
         n_images: Number of images counted.
         sources: One `{'file': ..., 'sha256': ...}` for each annotation file.
+        options: What else was chosen when the graph was made, where it is not the default; empty in older files.
     """
 
     classes: tuple[str, ...]
@@ -47,6 +51,7 @@ class CategoryGraph:
     directed: bool = False
     n_images: int = 0
     sources: list[dict[str, str]] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.classes = tuple(self.classes)
@@ -66,33 +71,52 @@ class CategoryGraph:
         background: str = 'identity',
         classes: Sequence[str] | None = None,
         self_loop: float = 1.0,
+        drop_if: Mapping[str, Sequence[str]] | None = None,
+        min_count: int = 0,
+        smooth: float = 0.0,
+        exclude_crowd: bool = True,
+        include_empty: bool = True,
     ) -> 'CategoryGraph':
         """Count which classes occur together in COCO annotation files; see `count_coco` and `graph_matrix`.
 
         Args:
             ann_files: One COCO json file or several; give training files only, or the graph knows the answers.
             level: 'image' counts images that show both classes, 'instance' counts boxes.
-            norm: 'sqrt', 'row', 'sym', 'cond' or 'none'.
+            norm: 'sqrt', 'row', 'sym', 'cond' or 'none'; 'row' and 'cond' give a directed graph.
             restrict: Keep edges only among these classes (names after `merge`).
             merge: `{'new': ['old1', 'old2']}` counts the old classes as one.
             background: 'identity', 'zero' or 'uniform' row and column of the background.
             classes: Names in the order wanted, normally the data set's `metainfo['classes']`. Default: the order of
                 `categories` in the first file.
             self_loop: Weight of a class for itself.
+            drop_if: `{'nodule': ['multiple nodules']}`: the first does not count in images that show one of the others.
+            min_count: Edges that were seen less often vanish.
+            smooth: Additive smoothing of the counts, for the matrix only; `counts` stay what was counted.
+            exclude_crowd: Leave `iscrowd` annotations out.
+            include_empty: Whether `n_images` includes images that show nothing.
 
         Raises:
             FileNotFoundError: An annotation file is missing.
             KeyError: An unknown class name, with the nearest known one.
             ValueError: A file is not COCO, files disagree on their categories, or an option is unknown.
         """
-        counted = count_coco(ann_files, level=level, classes=classes, merge=merge)
+        chosen = dict(
+            merge={new: list(olds) for new, olds in (merge or {}).items()},
+            drop_if={name: list(others) for name, others in (drop_if or {}).items()},
+            background=background,
+            min_count=min_count,
+            smooth=smooth,
+            exclude_crowd=exclude_crowd,
+            include_empty=include_empty,
+        )
+        counted = count_coco(ann_files, level, classes, merge, drop_if, exclude_crowd, include_empty)
         keep = None
         if restrict is not None:
             require_known(restrict, counted.classes, '`restrict`')
             keep = np.isin(counted.classes, list(restrict))
         return cls(
             classes=counted.classes,
-            matrix=graph_matrix(counted.counts, norm, keep, self_loop, background),
+            matrix=graph_matrix(counted.counts, norm, keep, self_loop, background, min_count, smooth),
             counts=counted.counts,
             level=level,
             norm=norm,
@@ -101,6 +125,7 @@ class CategoryGraph:
             directed=norm in DIRECTED_NORMS,
             n_images=counted.n_images,
             sources=counted.sources,
+            options={key: value for key, value in chosen.items() if value != _DEFAULTS[key]},
         )
 
     @classmethod
@@ -137,26 +162,10 @@ class CategoryGraph:
             UserWarning: A validation or test file among the sources, classes without neighbours, or row sums of which
                 one is more than 10 times another.
         """
-        size = len(self.classes)
-        if self.matrix.shape != (size + 1, size + 1):
-            raise ValueError(
-                f'the category graph has a matrix of shape {self.matrix.shape}; {size} classes and the background need '
-                f'({size + 1}, {size + 1})'
-            )
-        if not np.isfinite(self.matrix).all():
-            row, column = np.argwhere(~np.isfinite(self.matrix))[0]
-            raise ValueError(f'the category graph has a value that is not finite, first at row {row}, column {column}')
-        if self.classes != tuple(classes):
-            raise ValueError(
-                f'the category graph does not fit the data set: {describe_difference(self.classes, tuple(classes))}'
-            )
-        if not self.directed and not np.allclose(self.matrix, self.matrix.T, rtol=1e-5, atol=1e-6):
-            row, column = np.unravel_index(np.abs(self.matrix - self.matrix.T).argmax(), self.matrix.shape)
-            raise ValueError(
-                f'the category graph is not directed but asymmetric: {self.matrix[row, column]} at row {row}, column '
-                f'{column}, and {self.matrix[column, row]} the other way round; mark it as directed or rebuild it'
-            )
-        for sentence in self._oddities():
+        errors = find_errors(self, classes)
+        if errors:
+            raise ValueError(errors[0])
+        for sentence in find_oddities(self):
             warnings.warn(sentence, UserWarning, stacklevel=2)
 
     def remap(self, classes: Sequence[str]) -> 'CategoryGraph':
@@ -179,39 +188,21 @@ class CategoryGraph:
             counts=self.counts[np.ix_(order, order)],
             restrict=None if self.restrict is None else tuple(name for name in self.restrict if name in classes),
             sources=[dict(source) for source in self.sources],
+            options=dict(self.options),
         )
 
-    def _oddities(self) -> list[str]:
-        """What is allowed but seldom meant, one sentence each."""
-        sentences = []
-        held_out = [source['file'] for source in self.sources if _is_held_out(source['file'])]
-        if held_out:
-            sentences.append(
-                f'the category graph was built from validation or test data ({", ".join(held_out)}): results on it are '
-                'too good; build the graph from training files only'
-            )
-        edges = self.matrix[:-1, :-1] != 0
-        np.fill_diagonal(edges, False)
-        meant = self.classes if self.restrict is None else self.restrict
-        lonely = [name for name, has in zip(self.classes, edges.any(0) | edges.any(1), strict=True) if not has]
-        isolated = [name for name in lonely if name in meant]
-        if isolated and self.kind != 'identity':
-            sentences.append(f'the category graph has classes without any neighbour: {", ".join(isolated)}')
-        sums = np.abs(self.matrix[:-1]).sum(axis=1)
-        positive = sums[sums > 0]
-        if positive.size and positive.max() > MAX_ROW_SUM_RATIO * positive.min():
-            sentences.append(
-                f'the row sums of the category graph reach from {positive.min():.3g} to {positive.max():.3g}: features '
-                "of some classes will be that much larger than others'; consider norm='row' or norm='sym'"
-            )
-        return sentences
+    def randomized(self, seed: int) -> 'CategoryGraph':
+        """The control of this graph: the same edge weights between randomly chosen classes, see `shuffle_edges`.
 
-
-def _is_held_out(file: str) -> bool:
-    """Whether the file name, or its folder where the name tells no split, says validation or test."""
-    path = PurePath(file)
-    for part in (path.stem, path.parent.name):
-        words = {re.sub(r'\d+$', '', word) for word in re.split(r'[^a-z0-9]+', part.lower())}
-        if words & (_HELD_OUT | _TRAINING):
-            return bool(words & _HELD_OUT)
-    return False
+        Diagonal, background and `restrict` stay; row sums stay where the graph is directed, symmetry where it is not.
+        Counts off the diagonal are 0: the new edges were not counted.
+        """
+        among = np.isin(self.classes, self.classes if self.restrict is None else self.restrict)
+        return replace(
+            self,
+            matrix=shuffle_edges(self.matrix, among, self.directed, seed),
+            counts=np.diag(np.diagonal(self.counts)),
+            kind='random',
+            sources=[dict(source) for source in self.sources],
+            options={**self.options, 'seed': seed, 'like': self.kind},
+        )

@@ -22,7 +22,7 @@ class CocoCounts:
     Attributes:
         classes: C names.
         counts: (C, C) int64, symmetric; the diagonal holds each class's own count.
-        n_images: Images of all files, those without annotations included.
+        n_images: Images of all files, with or without those that show nothing.
         sources: One `{'file': ..., 'sha256': ...}` for each annotation file.
     """
 
@@ -37,6 +37,9 @@ def count_coco(
     level: str = 'image',
     classes: Sequence[str] | None = None,
     merge: Mapping[str, Sequence[str]] | None = None,
+    drop_if: Mapping[str, Sequence[str]] | None = None,
+    exclude_crowd: bool = True,
+    include_empty: bool = True,
 ) -> CocoCounts:
     """Count over all images b the sum of min(m_bi, m_bj), m_bi being the number of boxes of class i in image b.
 
@@ -45,7 +48,7 @@ def count_coco(
     j in their image. The minimum is taken rather than the product m_bi * m_bj because one crowded image would outweigh
     all others in a product, n_i would no longer be a number of boxes, and n_ij / n_i could exceed 1.
 
-    Annotations with `iscrowd` or `ignore` do not count. Category ids may have gaps and may differ from file to file.
+    Annotations with `ignore` do not count. Category ids may have gaps and may differ from file to file.
 
     Args:
         ann_files: COCO json files; their images are taken as different ones.
@@ -53,10 +56,14 @@ def count_coco(
         classes: Names in the order wanted, after `merge`; a subset leaves the others out. Default: all, in the order of
             `categories` in the first file.
         merge: `{'new': ['old1', 'old2']}`: the old classes count as one, at the place of the first of them.
+        drop_if: `{'nodule': ['multiple nodules']}`: the first does not count in images that show one of the others
+            (names after `merge`). All rules look at what the image shows before any of them.
+        exclude_crowd: Leave annotations with `iscrowd` out; False counts each of them as one box.
+        include_empty: Whether `n_images` includes images that show nothing; the counts do not depend on it.
 
     Raises:
         FileNotFoundError: An annotation file is missing.
-        KeyError: `classes` or `merge` names an unknown class.
+        KeyError: `classes`, `merge` or `drop_if` names an unknown class.
         ValueError: A file is not COCO or contradicts itself or another one, or an option is unknown.
     """
     if level not in LEVELS:
@@ -79,21 +86,26 @@ def count_coco(
                 f'{path} has other categories than {paths[0]}: {", ".join(sorted(set(here) ^ set(names)))} only occur '
                 'in one of them'
             )
-        histograms.extend(_count_boxes(path, data))
-        n_images += len(data['images'])
+        shown = _count_boxes(path, data, exclude_crowd)
+        histograms.extend(shown)
+        n_images += len(data['images']) if include_empty else len(shown)
 
     merged = _merged_names(names or [], merge or {})
     order = list(dict.fromkeys(merged.values())) if classes is None else list(classes)
     require_known(order, list(merged.values()), '`classes`')
     require_unique(order, '`classes`')
-    index = {old: order.index(new) for old, new in merged.items() if new in order}
+    rules = _drop_rules(drop_if or {}, list(merged.values()))
+    index = {name: position for position, name in enumerate(order)}
 
     counts = np.zeros((len(order), len(order)), dtype=np.int64)
     for histogram in histograms:
+        shows: Counter[str] = Counter()
+        for old, number in histogram.items():
+            shows[merged[old]] += number
         row = np.zeros(len(order), dtype=np.int64)
-        for name, number in histogram.items():
-            if name in index:
-                row[index[name]] += number
+        for name, number in shows.items():
+            if name in index and rules.get(name, frozenset()).isdisjoint(shows):
+                row[index[name]] = number
         present = np.flatnonzero(row)
         numbers = np.minimum(row[present], 1) if level == 'image' else row[present]
         counts[np.ix_(present, present)] += np.minimum.outer(numbers, numbers)
@@ -131,7 +143,7 @@ def _read_coco(path: Path) -> dict[str, Any]:
     }
 
 
-def _count_boxes(path: Path, data: Mapping[str, Any]) -> list[Counter[str]]:
+def _count_boxes(path: Path, data: Mapping[str, Any], exclude_crowd: bool) -> list[Counter[str]]:
     """Number of boxes per class name, one counter for each image that has any."""
     histograms: dict[Any, Counter[str]] = {}
     for position, annotation in enumerate(data['annotations']):
@@ -144,9 +156,21 @@ def _count_boxes(path: Path, data: Mapping[str, Any]) -> list[Counter[str]]:
             raise ValueError(f'{where} belongs to the image id {image}, which `images` does not have')
         if category not in data['categories']:
             raise ValueError(f'{where} has the category id {category}, which `categories` does not have')
-        if not (annotation.get('iscrowd') or annotation.get('ignore')):
+        if not (annotation.get('ignore') or (exclude_crowd and annotation.get('iscrowd'))):
             histograms.setdefault(image, Counter())[data['categories'][category]] += 1
     return list(histograms.values())
+
+
+def _drop_rules(drop_if: Mapping[str, Sequence[str]], names: Sequence[str]) -> dict[str, frozenset[str]]:
+    """{class: those whose presence takes it out}, checked."""
+    require_known(drop_if, names, '`drop_if`')
+    for name, others in drop_if.items():
+        if isinstance(others, str):
+            raise ValueError(f'`drop_if` must give a list of names for {name!r}, got the string {others!r}')
+        require_known(others, names, '`drop_if`')
+        if name in others:
+            raise ValueError(f'`drop_if` drops {name!r} where {name!r} is present, so it would never count')
+    return {name: frozenset(others) for name, others in drop_if.items()}
 
 
 def _merged_names(names: Sequence[str], merge: Mapping[str, Sequence[str]]) -> dict[str, str]:

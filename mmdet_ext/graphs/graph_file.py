@@ -35,6 +35,8 @@ def write_graph(path: str | Path, fields: Mapping[str, Any]) -> Path:
         raise ValueError(f'the category graph for {path} holds NaN or infinite values and was not written')
     head = {'format': FORMAT, 'version': VERSION, 'classes': fields['classes'], 'background': 'last'}
     head.update({key: fields[key] for key in _META_KEYS if key != 'classes'})
+    if fields.get('options'):
+        head['options'] = fields['options']
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
@@ -77,6 +79,10 @@ def read_graph(path: str | Path) -> dict[str, Any]:
         raise ValueError(f'{path}: `classes` is not a list of names')
     require_unique(data['classes'], str(path))
     fields = {key: data[key] for key in _META_KEYS}
+    if 'options' in data:
+        if not isinstance(data['options'], dict):
+            raise ValueError(f'{path}: `options` is not a table of build options')
+        fields['options'] = data['options']
     n_classes = len(data['classes'])
     fields['matrix'] = _to_array(path, data, 'matrix', np.float32, n_classes + 1)
     fields['counts'] = _to_array(path, data, 'counts', np.int64, n_classes)

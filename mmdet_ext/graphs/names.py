@@ -29,6 +29,14 @@ def require_unique(names: Sequence[str], what: str) -> None:
         raise ValueError(f'{what} has class names that occur more than once: {", ".join(twice)}')
 
 
+def group_pairs(pairs: Iterable[tuple[str, Sequence[str]]]) -> dict[str, list[str]]:
+    """`[('a', ['b']), ('a', ['c'])]` -> `{'a': ['b', 'c']}`: a name that is given twice loses nothing."""
+    grouped: dict[str, list[str]] = {}
+    for name, others in pairs:
+        grouped.setdefault(name, []).extend(others)
+    return grouped
+
+
 def describe_difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
     """Say in one clause where two different lists of class names part, and how to fix it."""
     pairs = zip_longest(map(repr, ours), map(repr, theirs), fillvalue='nothing')

@@ -196,3 +196,14 @@ def test_configs_without_our_runtime_get_its_hooks(monkeypatch, tmp_path):
 
 def test_the_hook_knows_what_was_checked(monkeypatch, tmp_path):
     assert _config_of(monkeypatch, work_dir=tmp_path).custom_hooks[-1] == CHECK_HOOK | {'checked': ('train', 'val')}
+
+
+def test_test_time_augmentation_packs_like_the_test_pipeline():
+    pack = {'type': 'PackPartInputs', 'meta_keys': ('img_id',), 'min_area_ratio': 0.5}
+    pipeline = [{'type': 'LoadImageFromFile'}, {'type': 'Resize', 'scale': (64, 64)}, pack]
+    cfg = Config({'test_dataloader': {'dataset': {'pipeline': pipeline}}, 'model': {'type': 'RetinaNet'}})
+    with pytest.warns(UserWarning, match='The config has no tta_'):
+        launch._set_test_time_augmentation(cfg)
+    ((packed,),) = cfg.test_dataloader.dataset.pipeline[-1].transforms[1:]
+    assert (packed.type, packed.min_area_ratio) == ('PackPartInputs', 0.5)
+    assert {'flip', 'flip_direction', 'img_id'} <= set(packed.meta_keys)

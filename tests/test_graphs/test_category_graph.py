@@ -59,6 +59,27 @@ def test_from_coco_passes_options_on(path):
     assert (graph.level, graph.norm, graph.self_loop) == ('instance', 'cond', 0.5)
 
 
+def test_from_coco_counting_options(write_coco, tmp_path):
+    crowd = [{'image_id': 3, 'category_id': 'd', 'iscrowd': 1}]
+    path = write_coco({1: 'ab', 2: 'ab', 3: 'ac', 4: 'a', 5: 'bc', 6: ''}, NAMES, extra=crowd)
+    options = dict(drop_if={'a': ('c',)}, min_count=2, smooth=1.0, exclude_crowd=False, include_empty=False)
+    graph = CategoryGraph.from_coco(path, background='zero', merge={'d': ('d',)}, **options)
+    assert graph.counts.tolist() == [[3, 2, 0, 0], [2, 3, 1, 0], [0, 1, 2, 1], [0, 0, 1, 1]]
+    assert graph.n_images == 5
+    weight = np.float32((2 + 1) / (3 + 4))
+    expected = np.eye(5, dtype=np.float32)
+    expected[4, 4] = 0
+    expected[0, 1] = expected[1, 0] = weight
+    np.testing.assert_array_equal(graph.matrix, expected)
+    assert graph.options == {
+        'merge': {'d': ['d']}, 'drop_if': {'a': ['c']}, 'background': 'zero', 'min_count': 2, 'smooth': 1.0,
+        'exclude_crowd': False, 'include_empty': False,
+    }  # fmt: skip
+    assert_equal(CategoryGraph.load(graph.save(tmp_path / 'g.catgraph.json')), graph)
+    assert graph.remap(['a', 'b']).options == graph.options
+    assert CategoryGraph.from_coco(path).options == {}
+
+
 def test_restrict_and_merge(write_coco):
     path = write_coco({1: 'abcd', 2: 'ac', 3: 'd'}, NAMES)
     graph = CategoryGraph.from_coco(path, merge={'bc': ['b', 'c']}, restrict=['bc', 'a'])
@@ -246,3 +267,9 @@ def test_real_data(real_data, tmp_path, name):
     assert_equal(CategoryGraph.load(graph.save(tmp_path / 'g.catgraph.json')), graph)
     with pytest.warns(UserWarning, match='validation or test data'):
         CategoryGraph.from_coco(file.with_name('val.json')).check(graph.classes)
+
+
+def test_files_without_options_still_load(tmp_path, path):
+    saved = CategoryGraph.from_coco(path).save(tmp_path / 'old.catgraph.json')
+    assert 'options' not in saved.read_text(encoding='utf-8')
+    assert CategoryGraph.load(saved).options == {}

@@ -34,8 +34,43 @@ def test_crowds_and_ignored_do_not_count(write_coco):
         {'image_id': 9, 'category_id': 'cat', 'iscrowd': 1},
         {'image_id': 9, 'category_id': 'owl', 'iscrowd': 0, 'ignore': True},
     ]
-    with_extra = count_coco(write_coco(IMAGES, CLASSES, extra=extra), level='instance')
-    assert with_extra.counts.tolist() == [[5, 3, 0], [3, 4, 0], [0, 0, 0]]
+    path = write_coco(IMAGES, CLASSES, extra=extra)
+    assert count_coco(path, level='instance').counts.tolist() == [[5, 3, 0], [3, 4, 0], [0, 0, 0]]
+    # A crowd counts as one box, an ignored box never.
+    with_crowd = count_coco(path, level='instance', exclude_crowd=False)
+    assert with_crowd.counts.tolist() == [[6, 4, 0], [4, 4, 0], [0, 0, 0]]
+
+
+def test_empty_images(write_coco):
+    crowd = [{'image_id': 11, 'category_id': 'cat', 'iscrowd': 1}]
+    path = write_coco({**IMAGES, 12: []}, CLASSES, extra=crowd)
+    assert count_coco(path).n_images == 5
+    assert count_coco(path, include_empty=False).n_images == 3
+    assert count_coco(path, include_empty=False, exclude_crowd=False).n_images == 4
+    assert count_coco(path, include_empty=False).counts.tolist() == count_coco(path).counts.tolist()
+
+
+def test_drop_if(write_coco):
+    path = write_coco({1: 'aab', 2: 'a', 3: 'bc', 4: 'abc'}, 'abc')
+    counted = count_coco(path, drop_if={'a': ['b']})
+    assert counted.counts.tolist() == [[1, 0, 0], [0, 3, 2], [0, 2, 2]]
+    assert counted.n_images == 4
+    # Each rule sees the image as it is: in image 4 'b' takes 'a' out although 'c' takes 'b' out.
+    chain = count_coco(path, drop_if={'a': ['b'], 'b': ['c']})
+    assert chain.counts.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 2]]
+    # The class that is present need not be among those that are counted.
+    assert count_coco(path, drop_if={'a': ['c', 'b']}, classes=['a']).counts.tolist() == [[1]]
+    boxes = count_coco(path, level='instance', drop_if={'a': ['c']})
+    assert boxes.counts.tolist() == [[3, 1, 0], [1, 3, 2], [0, 2, 2]]
+
+
+def test_drop_if_takes_names_after_merging(write_coco):
+    path = write_coco({1: 'ab', 2: 'ac', 3: 'a'}, 'abc')
+    counted = count_coco(path, merge={'many': ['b', 'c']}, drop_if={'a': ['many']})
+    assert counted.classes == ('a', 'many')
+    assert counted.counts.tolist() == [[1, 0], [0, 2]]
+    with pytest.raises(KeyError, match=r"`drop_if` .*'b'"):
+        count_coco(path, merge={'many': ['b', 'c']}, drop_if={'a': ['b']})
 
 
 def test_several_files_with_other_ids_and_order(write_coco):
@@ -61,6 +96,14 @@ def test_merge(write_coco):
     assert counted.counts.tolist() == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
     boxes = count_coco(path, level='instance', merge={'lion': ['cat', 'lion']}, classes=['lion'])
     assert boxes.counts.tolist() == [[3]]
+
+
+# The other public script counts ordered pairs of annotations: what it gives depends on the order of the file.
+def test_counts_do_not_depend_on_the_order_of_annotations(write_coco):
+    path = write_coco(IMAGES, CLASSES)
+    turned = break_file(write_coco(IMAGES, CLASSES), lambda data: data['annotations'].reverse())
+    for level in ('image', 'instance'):
+        assert count_coco(path, level).counts.tolist() == count_coco(turned, level).counts.tolist()
 
 
 LABELS = st.lists(st.lists(st.sampled_from('abcd'), max_size=7), max_size=6)
@@ -135,6 +178,12 @@ def test_bad_options(write_coco):
         count_coco(path, merge={'pet': ['cat', 'dog'], 'bird': ['owl', 'dog']})
     with pytest.raises(ValueError, match="list of names for 'pet', got the string 'cat'"):
         count_coco(path, merge={'pet': 'cat'})
+    with pytest.raises(KeyError, match=r"`drop_if` .*'cta' \(nearest: 'cat'\)"):
+        count_coco(path, drop_if={'cta': ['dog']})
+    with pytest.raises(ValueError, match="`drop_if` must give a list of names for 'cat', got the string 'dog'"):
+        count_coco(path, drop_if={'cat': 'dog'})
+    with pytest.raises(ValueError, match="drops 'cat' where 'cat' is present"):
+        count_coco(path, drop_if={'cat': ['dog', 'cat']})
 
 
 @pytest.mark.parametrize('name', ['bccd', 'deeppcb', 'hdbpmn'])

@@ -52,6 +52,15 @@ def test_round_trip_without_sources(tmp_path, suffix):
     assert read_graph(write_graph(tmp_path / f'g{suffix}', make_fields(sources=[])))['sources'] == []
 
 
+@pytest.mark.parametrize('suffix', ['.catgraph.json', '.npz'])
+def test_build_options(tmp_path, suffix):
+    options = {'drop_if': {'nodule': ['肺结核']}, 'smooth': 0.5}
+    assert read_graph(write_graph(tmp_path / f'g{suffix}', make_fields(options=options)))['options'] == options
+    # Files are as they were before where there are none.
+    path = write_graph(tmp_path / f'without{suffix}', make_fields(options={}))
+    assert 'options' not in read_graph(path)
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = write_graph(tmp_path / 'g.json', make_fields())
     before = path.read_bytes()
@@ -85,6 +94,7 @@ def test_other_suffix(call):
         ({'format': 'other'}, "its `format` is not 'catgraph'"),
         ({'version': 2}, 'has version 2 of the category graph format; known is 1'),
         ({'norm': None, 'level': None}, 'lacks the fields level, norm'),
+        ({'options': [1]}, '`options` is not a table of build options'),
         ({'background': 'first'}, "puts the background 'first'"),
         ({'classes': 'ab'}, '`classes` is not a list of names'),
         ({'classes': ['a', 3]}, '`classes` is not a list of names'),

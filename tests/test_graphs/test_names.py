@@ -1,6 +1,6 @@
 import pytest
 
-from mmdet_ext.graphs.names import describe_difference, require_known, require_unique
+from mmdet_ext.graphs.names import describe_difference, group_pairs, require_known, require_unique
 
 
 def test_unknown_names_come_with_the_nearest():
@@ -15,6 +15,10 @@ def test_names_that_occur_twice():
     with pytest.raises(ValueError, match=r'file\.json has class names that occur more than once: b, c'):
         require_unique(['c', 'b', 'a', 'b', 'c'], 'file.json')
     require_unique(['a', 'b'], 'file.json')
+
+
+def test_pairs_of_the_same_name_are_joined():
+    assert group_pairs([('a', ['b']), ('c', ['d']), ('a', ['e', 'f'])]) == {'a': ['b', 'e', 'f'], 'c': ['d']}
 
 
 def test_order_only():

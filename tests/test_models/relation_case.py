@@ -19,6 +19,10 @@ GEOMETRY = dict(type='GeometryAttentionRelation', heads=4, key_dim=4, geom_dim=1
 ATTENTION = dict(in_channels=4, mid_channels=6, fc_act=False)
 GRAPH = dict(type='CategoryGraphRelation', out_channels=5)
 COUNT = dict(type='ObjectCountRelation', num_classes=NUM_CLASSES, out_channels=6, mid_channels=8)
+PAIR = dict(type='ObjectPairRelation', em_dim=8, key_num=8)
+PART_GEOMETRY = dict(type='PartGeometryRelation', part_names=PART_NAMES, em_dim=8)
+PART_CONTEXT = dict(type='PartContextRelation', part_names=PART_NAMES[:2], heads=4, key_dim=4, geom_dim=16)
+SPATIAL = dict(type='SpatialGraphRelation', n_kernels=2, layers=(8, 6), learner=(8, 12), topk=2, detach_learner=False)
 RELATIONS = {
     'geometry': GEOMETRY,
     'geometry_nongt': dict(GEOMETRY, keys='nongt', out_channels=8),
@@ -32,11 +36,39 @@ RELATIONS = {
     'soft_mapping': dict(type='SoftMappingRelation', out_channels=5),
     'count': COUNT,
     'count_few': dict(COUNT, key_num=4, detach=False),
+    'pair': PAIR,
+    'pair_topk': dict(PAIR, key_num=3, proj=7, geom='log1p'),
+    'pair_fg': dict(PAIR, key='fg', em_dim=16),
+    'part_geometry': PART_GEOMETRY,
+    'part_context': PART_CONTEXT,
+    'part_context_cells': dict(PART_CONTEXT, part_names=PART_NAMES[::-1], split=(2, 2), out_channels=8),
+    'part_context_split': dict(PART_CONTEXT, split=[1, 3], geom='log1p', value='identity'),
+    'spatial': SPATIAL,
+    'spatial_relu': dict(SPATIAL, kernel='relu', node='input', topk=None, keys='nongt', weight_once=True),
+    'spatial_norm': dict(SPATIAL, kernel='gaussian_norm', node='visual', adjacency='dense', n_kernels=4, layers=(4,)),
+    'spatial_none': dict(SPATIAL, kernel='none', mapping='argmax', pool_bias=False, detach_pool=False, layers=(5, 7)),
+    'spatial_kernels': dict(SPATIAL, normalize_over='kernels', weight_once=True, layers=[6, 4, 8]),
     'parallel': dict(type='RelationParallel', relations=[GEOMETRY, COUNT], norm=dict(type='LN'), act=dict(type='ReLU')),
     'sequence': dict(type='RelationSequence', relations=[dict(GRAPH, out_channels=8), dict(GEOMETRY, out_channels=4)]),
 }
 # Relations in which a box tells the others of its image something.
-PAIRWISE = ['geometry', 'geometry_nongt', 'geometry_topk', 'geometry_fg', 'count', 'parallel', 'sequence']
+PAIRWISE = [
+    'geometry',
+    'geometry_nongt',
+    'geometry_topk',
+    'geometry_fg',
+    'count',
+    'spatial_relu',
+    'spatial_norm',
+    'pair',
+    'pair_topk',
+    'pair_fg',
+    'parallel',
+    'sequence',
+]
+# Relations that read the parts, and relations without anything to learn.
+WITH_PARTS = ['part_geometry', 'part_context', 'part_context_cells', 'part_context_split']
+FIXED = ['pair', 'pair_fg', 'part_geometry']
 
 
 def build(name: str, dtype: torch.dtype = torch.float32, device: torch.device | str = 'cpu', **kwargs) -> BaseRelation:

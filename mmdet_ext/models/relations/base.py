@@ -4,6 +4,7 @@ A relation lets the boxes of one image inform each other. It knows nothing of de
 and returns a `RelationOutput`, so it can be tested, exported and used in another head without a detector around it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -111,6 +112,14 @@ def check_positive(name: str, value: float | None, owner: str, integer: bool = T
         raise ValueError(f'{owner}: {name} must be a positive {"int" if integer else "number"}, got {value!r}')
 
 
+def check_part_names(names: Sequence[str], owner: str) -> tuple[str, ...]:
+    """The option `part_names` of `owner` as a tuple; a `ValueError` unless it lists different names."""
+    strings = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not strings or not names or len(set(names)) < len(names):
+        raise ValueError(f'{owner}: part_names must be a non-empty list of different names, got {names!r}')
+    return tuple(names)
+
+
 def _lookup(ctx: RelationContext, path: str) -> Any:
     """`ctx.a.b` for the path 'a.b'; None where any of it is None."""
     value: Any = ctx
@@ -123,7 +132,7 @@ class BaseRelation(BaseModule):
     """Base of all relations.
 
     Args:
-        in_channels: D, width of the RoI features.
+        in_channels: D, width of the RoI features; None only if the class does not read them.
         out_channels: E, width of the relation features.
         init_cfg: as in mmengine.
 
@@ -131,16 +140,19 @@ class BaseRelation(BaseModule):
         needs: names of the optional `RelationContext` fields this relation cannot do without, such as `'cls_logits'`,
             `'parts'` or, one deeper, `'parts.feats'`.
         part_splits: grids `(r, c)` of part cells whose features the head should pool, `(1, 1)` for whole parts.
+        reads_feats: whether the class reads `feats`, and so has to know their width.
         reads_pool: whether the class reads `cls_weight` and takes its width as option `pool_channels`.
     """
 
     needs: frozenset[str] = frozenset()
     part_splits: frozenset[tuple[int, int]] = frozenset()
+    reads_feats: bool = True
     reads_pool: bool = False
 
-    def __init__(self, in_channels: int, out_channels: int, init_cfg: dict | list[dict] | None = None) -> None:
+    def __init__(self, in_channels: int | None, out_channels: int, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
-        check_positive('in_channels', in_channels, type(self).__name__)
+        if self.reads_feats or in_channels is not None:
+            check_positive('in_channels', in_channels, type(self).__name__)
         check_positive('out_channels', out_channels, type(self).__name__)
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -148,7 +160,7 @@ class BaseRelation(BaseModule):
     def check(self, ctx: RelationContext) -> None:
         """Raise a `ValueError` that says which field of the context is missing or of the wrong width."""
         name = type(self).__name__
-        if ctx.feats.shape[-1] != self.in_channels:
+        if self.in_channels is not None and ctx.feats.shape[-1] != self.in_channels:
             raise ValueError(
                 f'{name} was built with in_channels={self.in_channels} but the RoI features are '
                 f'{ctx.feats.shape[-1]} wide; set in_channels={ctx.feats.shape[-1]}, or leave it out: the head knows it'
@@ -177,7 +189,10 @@ class Packing:
 
     Attributes:
         mask: (B, Nmax) bool, True where a row holds a RoI.
+        counts: RoIs of each image.
     """
+
+    counts: tuple[int, ...]
 
     def __init__(self, ctx: RelationContext) -> None:
         image = ctx.rois[:, 0].long()
@@ -185,7 +200,7 @@ class Packing:
         per_image = image.new_zeros(num_imgs).scatter_add(0, image, torch.ones_like(image))
         if ctx.counts is None:
             order = torch.argsort(image, stable=True)
-            width = int(per_image.max()) if num_imgs else 0
+            self.counts = tuple(per_image.tolist())
         else:
             if len(ctx.counts) != num_imgs or sum(ctx.counts) != num_rois:
                 raise ValueError(
@@ -193,7 +208,8 @@ class Packing:
                     'RoIs per image, in the order of the images'
                 )
             order = torch.arange(num_rois, device=image.device)
-            width = max(ctx.counts, default=0)
+            self.counts = ctx.counts
+        width = max(0, 0, *self.counts)
         starts = per_image.cumsum(0) - per_image
         rank = torch.empty_like(order)
         rank[order] = torch.arange(num_rois, device=image.device)

@@ -12,10 +12,10 @@ from mmdet_ext.graphs import CategoryGraph
 
 from .base import BaseRelation, RelationContext, RelationOutput
 from .image_attention import ImageCategoryAttention
+from .semantic_pool import MAPPINGS, class_shares, semantic_pool
 
 ORDERS = ('reduce_first', 'map_first')
 REDUCES = ('linear', 'linear_relu')
-MAPPINGS = ('soft', 'argmax')
 EDGE_NORMS = (None, 'row', 'sym')
 
 
@@ -152,33 +152,24 @@ class CategoryGraphRelation(BaseRelation):
         else:
             self.register_buffer('adjacency', adjacency)
 
-    def semantic_pool(self, cls_weight: Tensor) -> Tensor:
-        """(C + 1, D' + 1) weight and bias of the base classifier -> (C + 1, P), of checked width."""
-        pool = cls_weight if self.pool_bias else cls_weight[:, :-1]
-        if cls_weight.shape[1] != self.pool_channels + 1:
+    def _nodes(self, cls_weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The pool (C + 1, P), and the pool after one step along the graph."""
+        name = type(self).__name__
+        pool = semantic_pool(cls_weight, self.pool_channels, self.pool_bias, self.detach_pool, name)
+        if self.adjacency is None:
+            return pool, pool
+        if self.adjacency.shape[0] != len(pool):
             raise ValueError(
-                f'{type(self).__name__} was built with pool_channels={self.pool_channels} but the base classifier '
-                f'reads {cls_weight.shape[1] - 1} features; set pool_channels={cls_weight.shape[1] - 1}'
+                f'{name}: the graph has {self.adjacency.shape[0] - 1} classes (and background), the classifier '
+                f'{len(pool) - 1}; build the graph from this data set or use CategoryGraph.remap'
             )
-        if self.adjacency is not None and self.adjacency.shape[0] != len(pool):
-            raise ValueError(
-                f'{type(self).__name__}: the graph has {self.adjacency.shape[0] - 1} classes (and background), the '
-                f'classifier {len(pool) - 1}; build the graph from this data set or use CategoryGraph.remap'
-            )
-        return pool.detach() if self.detach_pool else pool
+        return pool, self.adjacency.to(pool.dtype) @ pool
 
     def forward(self, ctx: RelationContext) -> RelationOutput:
         """(N, E). Maps: `image_attention` (B, C + 1), `adjacency` (C + 1, C + 1)."""
         self.check(ctx)
-        logits = cast(Tensor, ctx.cls_logits)
-        logits = logits.float() if logits.dtype.itemsize < 4 else logits
-        if self.mapping == 'soft':
-            mapping = logits.softmax(-1)
-        else:
-            mapping = nn.functional.one_hot(logits.argmax(-1), logits.shape[-1])
-        pool = self.semantic_pool(cast(Tensor, ctx.cls_weight))
-        mapping = mapping.to(pool.dtype)
-        nodes = pool if self.adjacency is None else self.adjacency.to(pool.dtype) @ pool
+        pool, nodes = self._nodes(cast(Tensor, ctx.cls_weight))
+        mapping = class_shares(cast(Tensor, ctx.cls_logits), self.mapping).to(pool.dtype)
         maps = {}
         if self.attention is None:
             feats = mapping @ self.project(nodes) if self.order == 'reduce_first' else self.project(mapping @ nodes)

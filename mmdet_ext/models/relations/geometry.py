@@ -1,16 +1,15 @@
-"""Pairwise geometry of boxes, and a bias computed from it that never keeps the (N, M, dim) embedding.
+"""Pairwise geometry of boxes and its sine embedding.
 
 Everything here runs in float32 or wider: the embedding's arguments reach hundreds of radians, where half precision is
 wrong in the first digit.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 GEOMETRIES = ('hu', 'log1p')
 # Smallest width and height in pixels. mmdet 3.x boxes have no "+1", so refined boxes may be empty.
@@ -21,17 +20,22 @@ MAX_COORDINATE = 1e6
 MIN_SHIFT = 1e-3
 # Scale of the embedding's arguments, as published.
 SCALE = 100.0
-# Elements of the embedding that are alive at a time: 2 M floats fit the cache of a CPU core and fill a GPU.
-CHUNK_ELEMENTS = 1 << 21
 
 
 def _finite(boxes: Tensor) -> Tensor:
     return boxes.nan_to_num().clamp(-MAX_COORDINATE, MAX_COORDINATE)
 
 
-def _centre_and_log_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+def centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """(..., 4) xyxy -> (..., 2) centres and (..., 2) sizes, finite whatever the boxes, sizes above zero."""
     boxes = _finite(boxes)
-    return (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=MIN_SIDE).log()
+    return (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]).clamp(min=MIN_SIDE)
+
+
+def log_shift(centre_q: Tensor, size_q: Tensor, centre_k: Tensor, kind: str) -> Tensor:
+    """The distances of :func:`box_geometry`, from centres and sizes of shapes that broadcast."""
+    shift = (centre_q - centre_k).abs() / size_q
+    return shift.clamp(min=MIN_SHIFT).log() if kind == 'hu' else shift.log1p()
 
 
 def box_geometry(queries: Tensor, keys: Tensor, kind: str = 'hu') -> Tensor:
@@ -50,11 +54,16 @@ def box_geometry(queries: Tensor, keys: Tensor, kind: str = 'hu') -> Tensor:
         (..., N, M, 4) in the wider of float32 and the input's type.
     """
     dtype = torch.promote_types(queries.dtype, torch.float32)
-    centre_q, size_q = _centre_and_log_size(queries.to(dtype))
-    centre_k, size_k = _centre_and_log_size(keys.to(dtype))
-    shift = (centre_q[..., :, None, :] - centre_k[..., None, :, :]).abs() / size_q.exp()[..., :, None, :]
-    shift = shift.clamp(min=MIN_SHIFT).log() if kind == 'hu' else shift.log1p()
-    return torch.cat([shift, size_q[..., :, None, :] - size_k[..., None, :, :]], dim=-1)
+    centre_q, size_q = centre_and_size(queries.to(dtype))
+    centre_k, size_k = centre_and_size(keys.to(dtype))
+    shift = log_shift(centre_q[..., :, None, :], size_q[..., :, None, :], centre_k[..., None, :, :], kind)
+    return torch.cat([shift, size_q.log()[..., :, None, :] - size_k.log()[..., None, :, :]], dim=-1)
+
+
+def wave_numbers(count: int, wave_len: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(count,) factors of the embedding's arguments: `100 / wave_len^(k / count)`."""
+    steps = torch.arange(count, device=device, dtype=dtype) / count
+    return SCALE * torch.exp(-math.log(wave_len) * steps)
 
 
 def sine_embedding(geometry: Tensor, dim: int = 64, wave_len: float = 1000.0) -> Tensor:
@@ -68,50 +77,8 @@ def sine_embedding(geometry: Tensor, dim: int = 64, wave_len: float = 1000.0) ->
     Returns:
         (..., dim): for each of the four numbers `dim / 8` sines, then as many cosines.
     """
-    count = dim // 8
-    steps = torch.arange(count, device=geometry.device, dtype=geometry.dtype) / count
-    angles = geometry[..., None] * (SCALE * torch.exp(-math.log(wave_len) * steps))
+    angles = geometry[..., None] * wave_numbers(dim // 8, wave_len, geometry.dtype, geometry.device)
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
-
-
-class _GeometryBias(torch.autograd.Function):
-    """Linear layer over the embedding, in chunks of queries; the backward computes the embedding again."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        queries: Tensor,
-        keys: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        kind: str,
-        wave_len: float,
-    ) -> Tensor:
-        ctx.save_for_backward(queries, keys, weight)
-        ctx.kind, ctx.wave_len = kind, wave_len
-        out = weight.new_empty((*queries.shape[:2], keys.shape[1], weight.shape[0]))
-        for rows, embedding in _embedding_chunks(queries, keys, weight.shape[1], kind, wave_len):
-            out[:, rows] = torch.nn.functional.linear(embedding.to(weight.dtype), weight, bias)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple:
-        queries, keys, weight = ctx.saved_tensors
-        grad_weight = torch.zeros_like(weight)
-        for rows, embedding in _embedding_chunks(queries, keys, weight.shape[1], ctx.kind, ctx.wave_len):
-            grad_weight += grad[:, rows].flatten(0, 2).T @ embedding.flatten(0, 2).to(grad.dtype)
-        return None, None, grad_weight, grad.sum((0, 1, 2)), None, None
-
-
-def _embedding_chunks(
-    queries: Tensor, keys: Tensor, dim: int, kind: str, wave_len: float
-) -> Iterator[tuple[slice, Tensor]]:
-    per_row = max(1, queries.shape[0] * keys.shape[1] * dim)
-    step = max(1, CHUNK_ELEMENTS // per_row)
-    for start in range(0, queries.shape[1], step):
-        rows = slice(start, start + step)
-        yield rows, sine_embedding(box_geometry(queries[:, rows], keys, kind), dim, wave_len)
 
 
 def geometry_bias(
@@ -122,9 +89,10 @@ def geometry_bias(
     kind: str = 'hu',
     wave_len: float = 1000.0,
 ) -> Tensor:
-    """`linear(sine_embedding(box_geometry(queries, keys)), weight, bias)` in the memory of its result.
+    """`linear(sine_embedding(box_geometry(queries, keys)), weight, bias)`; the backward computes the embedding again.
 
-    Gradients reach `weight` and `bias`; boxes are data here, as in every RoI head.
+    For few keys, or for looking at the result; where every RoI is a key, :func:`.fused_attention.geometry_attention`
+    does without the (B, N, M, H) result as well. Boxes are data, as in every RoI head: no gradient reaches them.
 
     Args:
         queries: (B, N, 4) xyxy.
@@ -137,7 +105,12 @@ def geometry_bias(
     Returns:
         (B, N, M, H) of the type of `weight`.
     """
-    return _GeometryBias.apply(queries.detach(), keys.detach(), weight, bias, kind, wave_len)
+
+    def layer(weight: Tensor, bias: Tensor) -> Tensor:
+        embedding = sine_embedding(box_geometry(queries.detach(), keys.detach(), kind), weight.shape[1], wave_len)
+        return F.linear(embedding.to(weight.dtype), weight, bias)
+
+    return checkpoint(layer, weight, bias, use_reentrant=False, preserve_rng_state=False)
 
 
 def pairwise_iou(boxes: Tensor) -> Tensor:

@@ -1,16 +1,15 @@
 """Attention between the RoIs of an image, biased by where they lie (Relation Networks)."""
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from .attention import attention_weights
+from .attention_chunks import MIN_WEIGHT
 from .base import BaseRelation, Packing, RelationContext, RelationOutput, check_positive
+from .fused_attention import geometry_attention
 from .geometry import GEOMETRIES, geometry_bias
 from .keys import KEYS, select_keys
-
-# Smallest geometry weight, as published; its logarithm is the lowest bias a pair can get.
-MIN_WEIGHT = 1e-6
 
 
 @MODELS.register_module()
@@ -58,34 +57,33 @@ class GeometryAttentionRelation(BaseRelation):
     ) -> None:
         out_channels = in_channels if out_channels is None else out_channels
         super().__init__(in_channels, out_channels, init_cfg or dict(type='Xavier', layer='Linear'))
+        owner = type(self).__name__
         for name, given, allowed in (
             ('geom', geom, GEOMETRIES),
             ('keys', keys, KEYS),
             ('value', value, ('linear', 'identity')),
         ):
             if given not in allowed:
-                raise ValueError(f'GeometryAttentionRelation: {name}={given!r}, allowed are {allowed}')
-        check_positive('heads', heads, 'GeometryAttentionRelation')
-        check_positive('key_dim', key_dim, 'GeometryAttentionRelation')
-        check_positive('wave_len', wave_len, 'GeometryAttentionRelation', integer=False)
+                raise ValueError(f'{owner}: {name}={given!r}, allowed are {allowed}')
+        check_positive('heads', heads, owner)
+        check_positive('key_dim', key_dim, owner)
+        check_positive('wave_len', wave_len, owner, integer=False)
         if out_channels % heads:
-            raise ValueError(
-                f'GeometryAttentionRelation: out_channels={out_channels} is not a multiple of heads={heads}'
-            )
+            raise ValueError(f'{owner}: out_channels={out_channels} is not a multiple of heads={heads}')
         if geom_dim % 8 or geom_dim < 8:
-            raise ValueError(f'GeometryAttentionRelation: geom_dim={geom_dim} is not a multiple of 8')
+            raise ValueError(f'{owner}: geom_dim={geom_dim} is not a multiple of 8')
         if keys == 'topk' and key_num is None:
-            raise ValueError("GeometryAttentionRelation: keys='topk' needs key_num, the number of keys per image")
+            raise ValueError(f"{owner}: keys='topk' needs key_num, the number of keys per image")
         if key_num is not None:
-            check_positive('key_num', key_num, 'GeometryAttentionRelation')
+            check_positive('key_num', key_num, owner)
             if keys not in ('topk', 'fg'):
                 raise ValueError(
-                    f"GeometryAttentionRelation: key_num={key_num} is for keys='topk' and keys='fg', got "
+                    f"{owner}: key_num={key_num} is for keys='topk' and keys='fg', got "
                     f'keys={keys!r}; leave key_num out or change keys'
                 )
         if value == 'identity' and out_channels != in_channels:
             raise ValueError(
-                f"GeometryAttentionRelation: value='identity' keeps the width, so out_channels={out_channels} must "
+                f"{owner}: value='identity' keeps the width, so out_channels={out_channels} must "
                 f'equal in_channels={in_channels}'
             )
         if keys in ('topk', 'fg'):
@@ -111,22 +109,33 @@ class GeometryAttentionRelation(BaseRelation):
         """(N, D) -> (N, E); a RoI without any key gets zeros. Maps: `attention` (B, H, Nmax, M), `key_index` (B, M)."""
         self.check(ctx)
         packing = Packing(ctx)
-        feats, boxes = packing.pack(ctx.feats), packing.pack(ctx.rois[:, 1:])
         selected = select_keys(ctx, packing, self.keys, self.key_num)
-        key_feats, key_boxes = selected.take(feats), selected.take(boxes)
-
-        query, key = self._split_heads(self.query(feats)), self._split_heads(self.key(key_feats))
-        value = self._split_heads(self.value(key_feats))
-        # A row whose keys are all masked would be NaN: let it attend to padding, then zero it.
-        has_key = selected.mask.any(1)[:, None, None, None]
-        blocked = (~selected.mask)[:, None, None, :] & has_key
-        bias = self.attention_bias(boxes, key_boxes).masked_fill(blocked, float('-inf')).to(query.dtype)
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias) * has_key
-        if not out.numel():
-            # Without any RoI the kernel forgets the mask; DDP wants a gradient for the geometry weights all the same.
-            out = out + bias.sum()
+        boxes = packing.pack(ctx.rois[:, 1:])
+        key_boxes = selected.take(boxes)
+        # Before packing, so that padding is not projected; few keys are chosen first.
+        query = self._split_heads(packing.pack(self.query(ctx.feats)))
+        if self.key_num is None:
+            key, value = (packing.pack(layer(ctx.feats)) for layer in (self.key, self.value))
+        else:
+            key_feats = selected.take(packing.pack(ctx.feats))
+            key, value = self.key(key_feats), self.value(key_feats)
+        key, value = self._split_heads(key), self._split_heads(value)
+        out = geometry_attention(
+            query,
+            key,
+            value,
+            boxes,
+            key_boxes,
+            self.geometry.weight,
+            self.geometry.bias,
+            packing.counts,
+            selected.counts,
+            None if self.keys == 'all' else selected.mask,
+            self.geom,
+            self.wave_len,
+        )
         maps = {}
         if ctx.want_maps:
-            logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias
-            maps = {'attention': (logits.softmax(-1) * has_key).detach(), 'key_index': selected.index}
+            attention = attention_weights(query, key, self.attention_bias(boxes, key_boxes), selected.mask)
+            maps = {'attention': attention, 'key_index': selected.index}
         return RelationOutput(packing.unpack(out.transpose(1, 2).flatten(2)), maps=maps)

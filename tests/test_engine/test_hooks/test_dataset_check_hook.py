@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmdet.datasets import CocoDataset
-from mmdet.registry import HOOKS
+from mmdet.registry import HOOKS, MODELS
 from mmengine.dataset import RepeatDataset
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import init_default_scope
@@ -132,6 +132,21 @@ def test_category_graph_of_other_classes(dataset):
         DatasetCheckHook().before_train(runner(dataset(), model=model))
     model.relation.graph = CategoryGraph.identity(('a', 'b'))
     DatasetCheckHook().before_train(runner(dataset(), model=model))
+
+
+def test_graph_of_coco_for_visual_genome(dataset, tmp_path):
+    names = [f'class {i}' for i in range(3000)]
+    data = json.loads((tmp_path / 'train.json').read_text())
+    data['categories'] = [{'id': i, 'name': name} for i, name in enumerate(names, start=1)]
+    (tmp_path / 'train.json').write_text(json.dumps(data))
+    model = nn.Module()
+    model.bbox_head = Head(3000)
+    path = CategoryGraph.identity(names[:80]).save(tmp_path / 'coco.npz')
+    model.bbox_head.relation = MODELS.build(dict(type='CategoryGraphRelation', in_channels=4, graph=str(path)))
+    assert model.bbox_head.relation.adjacency.shape == (81, 81)
+    with pytest.raises(ValueError, match=r'model\.bbox_head\.relation\.graph: .*does not fit the data set') as caught:
+        DatasetCheckHook(images='none').before_train(runner(dataset(names), model=model))
+    assert 'the graph has 80 classes, the data set 3000' in str(caught.value)
 
 
 def test_what_our_tools_checked_is_not_read_again(dataset, monkeypatch):

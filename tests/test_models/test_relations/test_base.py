@@ -6,13 +6,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmdet_ext.models.relations import BaseRelation, Packing
-from mmdet_ext.models.relations.base import check_positive
+from mmdet_ext.models.relations import BaseRelation, Packing, Parts
+from mmdet_ext.models.relations.base import check_part_names, check_positive
 
 from ..relation_case import (
+    FIXED,
     PAIRWISE,
+    PART_NAMES,
     RELATIONS,
     WIDTH,
+    WITH_PARTS,
     build,
     convert,
     make_context,
@@ -21,6 +24,23 @@ from ..relation_case import (
 )
 
 every_relation = pytest.mark.parametrize('name', RELATIONS)
+every_learning_relation = pytest.mark.parametrize('name', [name for name in RELATIONS if name not in FIXED])
+with_parts = pytest.mark.parametrize('name', WITH_PARTS)
+
+
+def backward(relation, loss):
+    """Backward where there is something to learn; every gradient is finite then."""
+    parameters = dict(relation.named_parameters())
+    if parameters:
+        loss.backward()
+    for key, parameter in parameters.items():
+        assert parameter.grad is not None, f'{key} is not connected'
+        assert torch.isfinite(parameter.grad).all(), f'{key} has no finite gradient'
+
+
+@every_relation
+def test_the_fixed_relations_are_those_without_parameters(name):
+    assert (name in FIXED) == (not list(build(name).parameters()))
 
 
 @every_relation
@@ -64,7 +84,7 @@ def test_a_moved_box_tells_its_own_image_only(name):
     # Every RoI is foreground, and no box overlaps another.
     ctx.cls_logits[:, -1] = -3
     ctx.rois[:, 1:] = torch.tensor([[0.0, 0, 9, 9], [20, 0, 29, 9], [40, 0, 49, 9], [60, 20, 69, 29]]).repeat(2, 1)
-    if name == 'geometry_topk':
+    if name in ('geometry_topk', 'pair_topk'):
         ctx.cls_logits[0, -1] = ctx.cls_logits[4, -1] = -9
     before = relation(ctx).feats
     # Onto its neighbour: the distance to the others changes, and so does the number of objects.
@@ -91,21 +111,18 @@ def test_any_number_of_rois_runs_and_learns(name, counts, device):
     out = relation(ctx).feats
     assert out.shape == (sum(counts), relation.out_channels)
     assert torch.isfinite(out).all()
-    out.sum().backward()
-    for key, parameter in relation.named_parameters():
-        assert parameter.grad is not None, f'{key} is not connected'
-        assert torch.isfinite(parameter.grad).all()
+    backward(relation, out.sum())
 
 
 @every_relation
 def test_state_dict_round_trip(name):
     relation, other, ctx = build(name), build(name), make_context()
-    assert not torch.equal(relation(ctx).feats, other(ctx).feats)
+    assert name in FIXED or not torch.equal(relation(ctx).feats, other(ctx).feats)
     other.load_state_dict(relation.state_dict())
     assert_close(other(ctx).feats, relation(ctx).feats, rtol=0, atol=0)
 
 
-@every_relation
+@every_learning_relation
 def test_gradients(name):
     relation, ctx = build(name, torch.float64), make_context((2, 1), torch.float64)
     feats = ctx.feats.clone().requires_grad_()
@@ -137,8 +154,7 @@ def test_autocast(name, device):
     expected = relation(ctx).feats
     with torch.autocast(device.type, torch.bfloat16):
         out = relation(ctx).feats
-    out.float().square().sum().backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in relation.parameters())
+    backward(relation, out.float().square().sum())
     assert_close(out.float(), expected, rtol=0.1, atol=0.1)
 
 
@@ -159,8 +175,7 @@ def test_broken_boxes_stay_finite(name, box):
     ctx.rois[1, 1:] = torch.tensor(box)
     out = relation(ctx).feats
     assert torch.isfinite(out).all()
-    out.sum().backward()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in relation.parameters())
+    backward(relation, out.sum())
 
 
 @every_relation
@@ -177,7 +192,7 @@ def test_rows_must_match():
 
 
 @pytest.mark.parametrize(
-    'name', ['geometry_topk', 'geometry_fg', 'graph', 'soft_mapping', 'count', 'parallel', 'sequence']
+    'name', ['geometry_topk', 'geometry_fg', 'graph', 'soft_mapping', 'count', 'pair', 'parallel', 'sequence']
 )
 def test_missing_scores_name_the_base_head(name):
     with pytest.raises(ValueError, match=r'cls_logits.*base_head=True'):
@@ -216,7 +231,107 @@ def test_maps_are_there_when_wanted_only(name):
     for key, value in maps.items():
         if key.endswith('attention'):
             assert_close(value.sum(-1), torch.ones(value.shape[:-1]))
-    assert maps or name in ('graph', 'soft_mapping')
+    assert maps or name in ('graph', 'soft_mapping', 'part_geometry')
+
+
+@with_parts
+def test_a_moved_part_tells_its_own_image_only(name):
+    relation, ctx = build(name, torch.float64), make_context((3, 2), torch.float64)
+    before = relation(ctx).feats
+    ctx.parts.boxes[0, 0] += torch.tensor([7.0, 3, 1, 9])
+    after = relation(ctx).feats
+    assert ((after[:3] - before[:3]).abs().amax(1) > 1e-6).all()
+    assert_close(after[3:], before[3:], rtol=0, atol=0)
+
+
+@with_parts
+@pytest.mark.parametrize('rubbish', [float('nan'), float('inf'), -1e30])
+def test_what_an_invalid_part_holds_is_never_read(name, rubbish):
+    relation, ctx = build(name).train(), make_context((3, 2))
+    ctx.parts.valid[:] = torch.tensor([[False, True, True], [False, False, False]])
+    outs, grads = [], []
+    for filling in (0.0, rubbish):
+        for values in (ctx.parts.boxes, ctx.parts.feats, *ctx.parts.cell_feats.values()):
+            values[~ctx.parts.valid] = filling
+        relation.zero_grad()
+        outs.append(relation(ctx).feats)
+        backward(relation, outs[-1].square().sum())
+        grads.append([parameter.grad.clone() for parameter in relation.parameters()])
+    assert_close(outs[1], outs[0], rtol=0, atol=0)
+    assert_close(grads[1], grads[0], rtol=0, atol=0)
+    assert outs[0][:3].any(1).all()
+    assert not outs[0][3:].any()
+
+
+@with_parts
+def test_parts_may_come_in_any_order_and_be_more_than_asked_for(name):
+    relation, ctx = build(name, torch.float64), make_context(dtype=torch.float64)
+    order = [2, 0, 1, 0]
+    shuffled = Parts(
+        boxes=ctx.parts.boxes[:, order],
+        valid=ctx.parts.valid[:, order],
+        feats=ctx.parts.feats[:, order],
+        names=(*(PART_NAMES[place] for place in order[:3]), 'spine'),
+        cell_feats={split: feats[:, order] for split, feats in ctx.parts.cell_feats.items()},
+    )
+    assert_close(relation(replace(ctx, parts=shuffled)).feats, relation(ctx).feats)
+
+
+@with_parts
+def test_missing_parts_name_the_pipeline(name):
+    with pytest.raises(ValueError, match=r'needs parts.* in the relation context; put LoadParts into the pipeline'):
+        build(name)(replace(make_context(), parts=None))
+
+
+@with_parts
+def test_unknown_parts_name_both_lists(name):
+    ctx = make_context()
+    ctx.parts.names = ('left lung', 'liver', 'heart')
+    with pytest.raises(ValueError, match=r"Part\w+Relation wants the parts \['right lung'\], the data have .*'liver'"):
+        build(name)(ctx)
+
+
+@pytest.mark.parametrize('names', [[], (), 'heart', None, 3, ['a', 'b', 'a'], ['a', 1], {'a': 1}])
+def test_part_names_that_are_none(names):
+    with pytest.raises(ValueError, match=r'^Owner: part_names must be a non-empty list of different names, got '):
+        check_part_names(names, 'Owner')
+
+
+def test_part_names_of_a_config():
+    assert check_part_names(['b', 'a'], 'Owner') == ('b', 'a')
+
+
+class TestParts:
+    def test_selection_moves_everything_together(self):
+        parts = make_context().parts
+        chosen = parts.select(('heart', 'left lung'), 'Owner')
+        assert chosen.names == ('heart', 'left lung')
+        assert_close(chosen.boxes, parts.boxes[:, [2, 0]])
+        assert chosen.valid.tolist() == parts.valid[:, [2, 0]].tolist()
+        assert_close(chosen.feats, parts.feats[:, [2, 0]])
+        assert_close(chosen.cell_feats, {(2, 2): parts.cell_feats[2, 2][:, [2, 0]]})
+
+    def test_all_in_order_costs_nothing(self):
+        parts = make_context().parts
+        assert parts.select(PART_NAMES, 'Owner') is parts
+
+    def test_without_features(self):
+        parts = replace(make_context().parts, feats=None, cell_feats={})
+        chosen = parts.select(('heart',), 'Owner')
+        assert chosen.feats is None
+        assert chosen.cell_feats == {}
+
+    def test_parts_without_names_are_taken_as_they_come(self):
+        parts = replace(make_context().parts, names=None)
+        chosen = parts.select(('a', 'b', 'c'), 'Owner')
+        assert chosen.names == ('a', 'b', 'c')
+        assert chosen.boxes is parts.boxes
+        with pytest.raises(ValueError, match=r"Owner has part_names=\('a', 'b'\), but the context holds 3 parts"):
+            parts.select(('a', 'b'), 'Owner')
+
+    def test_names_that_are_not_there(self):
+        with pytest.raises(ValueError, match=r"Owner wants the parts \['liver', 'spine'\], the data have \['left"):
+            make_context().parts.select(('liver', 'heart', 'spine'), 'Owner')
 
 
 class TestPacking:
@@ -224,6 +339,7 @@ class TestPacking:
         ctx = make_context((2, 0, 3))
         packing = Packing(ctx)
         assert packing.mask.tolist() == [[True, True, False], [False] * 3, [True] * 3]
+        assert packing.counts == Packing(replace(ctx, counts=None)).counts == (2, 0, 3)
         packed = packing.pack(ctx.feats)
         assert packed.shape == (3, 3, WIDTH)
         assert torch.equal(packed[0, :2], ctx.feats[:2])

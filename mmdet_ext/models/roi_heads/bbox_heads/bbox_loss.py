@@ -31,6 +31,16 @@ def weigh_background(loss_cls: dict | None, bg_weight: float, num_classes: int) 
     return {**loss_cls, 'class_weight': [1.0] * num_classes + [float(bg_weight)]}
 
 
+def loss_factors(labels: Tensor, label_weights: Tensor) -> Tensor:
+    """The normalisers of classification (RoIs that count) and box loss (all RoIs), (2,): means over ranks, at least 1.
+
+    A collective: every rank calls it, also one without RoIs.
+    """
+    # Filled on the device: `new_tensor` would copy from the host.
+    counts = torch.stack([(label_weights > 0).sum(), labels.new_full((), len(labels))]).float()
+    return reduce_mean(counts).clamp(min=1)
+
+
 def bbox_head_loss(
     head: BBoxHead,
     cls_score: Tensor,
@@ -40,6 +50,7 @@ def bbox_head_loss(
     label_weights: Tensor,
     bbox_targets: Tensor,
     bbox_weights: Tensor,
+    factors: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Classification and box loss of `head`.
 
@@ -57,15 +68,14 @@ def bbox_head_loss(
         label_weights: (N,).
         bbox_targets: (N, 4), rows of background are not read.
         bbox_weights: (N, 4), zero for background.
+        factors: what :func:`loss_factors` gave for these targets, where several classifiers share them; None: it is
+            called here.
     """
+    cls_factor, bbox_factor = loss_factors(labels, label_weights) if factors is None else factors
     if not len(labels):
-        # mmdet's losses do not take empty input. The collectives below are still called, as every other rank does.
-        reduce_mean(cls_score.new_zeros(2, dtype=torch.float32))
+        # mmdet's losses do not take empty input.
         empty = {'loss_cls': cls_score.sum() * 0, 'acc': cls_score.new_zeros(1)}
         return empty if bbox_pred is None else {**empty, 'loss_bbox': bbox_pred.sum() * 0}
-    # Filled on the device: `new_tensor` would copy from the host.
-    counts = torch.stack([(label_weights > 0).sum(), labels.new_full((), len(labels))]).float()
-    cls_factor, bbox_factor = reduce_mean(counts).clamp(min=1)
     losses: dict[str, Tensor] = {}
     loss_cls = head.loss_cls(cls_score, labels, label_weights, avg_factor=cls_factor)
     losses.update(loss_cls if isinstance(loss_cls, dict) else {'loss_cls': loss_cls})

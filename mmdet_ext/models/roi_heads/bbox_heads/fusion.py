@@ -15,11 +15,17 @@ class RelationFusion(nn.Module):
         fusion: one of `FUSIONS`.
         in_channels: D, width of the box features.
         relation_channels: E, width of the relation features; `'add'` wants E = D.
+
+    Attributes:
+        closed_by: names of the parameters that, at zero, keep the relation out.
     """
 
     def __init__(self, fusion: str, in_channels: int, relation_channels: int) -> None:
         super().__init__()
         self.fusion = fusion
+        self.closed_by: tuple[str, ...] = {'concat': (), 'add': ('project.weight', 'project.bias'), 'gate': ('gate',)}[
+            fusion
+        ]
         self.out_channels = in_channels + relation_channels if fusion == 'concat' else in_channels
         if fusion == 'add' and relation_channels != in_channels:
             raise ValueError(

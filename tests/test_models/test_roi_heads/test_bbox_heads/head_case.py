@@ -14,6 +14,7 @@ NUM_CLASSES = 3
 FC = 16
 SHAPE = (96, 128)
 COUNT = dict(type='ObjectCountRelation', num_classes=NUM_CLASSES, out_channels=FC)
+FUSED = dict(type='RelationSequence', relations=[GEOMETRY])
 TRAIN_CFG = ConfigDict(pos_weight=-1)
 PLAIN = dict(
     type='Shared2FCBBoxHead',
@@ -37,6 +38,29 @@ def build_head(relations=(GEOMETRY, COUNT), **kwargs):
     head = MODELS.build(cfg)
     head.init_weights()
     return head
+
+
+def plain_twin(head):
+    """mmdet's head with the weights of our base path."""
+    plain = MODELS.build(PLAIN)
+    weights = {
+        key.replace('base_', ''): value for key, value in head.state_dict().items() if 'shared' in key or 'base' in key
+    }
+    plain.load_state_dict(weights)
+    return plain
+
+
+def build_plain(**kwargs):
+    """mmdet's head, its predictors as if they had learnt something."""
+    cfg = {**PLAIN, **kwargs}
+    if cfg['type'] == 'BBoxHead':
+        del cfg['fc_out_channels']
+    plain = MODELS.build(cfg)
+    plain.init_weights()
+    for layer in (plain.fc_cls, plain.fc_reg):
+        torch.nn.init.normal_(layer.weight, std=0.3)
+        torch.nn.init.normal_(layer.bias, std=0.3)
+    return plain
 
 
 def make_rois(counts=(6, 4)):

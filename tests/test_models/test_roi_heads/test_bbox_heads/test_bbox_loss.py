@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from mmdet_ext.models.relations import RelationContext
-from mmdet_ext.models.roi_heads.bbox_heads.bbox_loss import bbox_head_loss, weigh_background
+from mmdet_ext.models.roi_heads.bbox_heads.bbox_loss import bbox_head_loss, loss_factors, weigh_background
 
 from .head_case import DECODED, NUM_CLASSES, PLAIN, TRAIN_CFG, make_rois, make_samples
 
@@ -105,6 +105,22 @@ def test_without_boxes_the_scores_learn_the_same(counts):
     losses = bbox_head_loss(head, scores, deltas, rois, *targets)
     losses.pop('loss_bbox')
     assert_close(bbox_head_loss(head, scores, None, rois, *targets), losses)
+
+
+def test_given_factors_are_used():
+    head = build()
+    scores, deltas, rois, targets = inputs(head)
+    assert_close(loss_factors(*targets[:2]), torch.tensor([10.0, 10.0]))
+    losses = bbox_head_loss(head, scores, deltas, rois, *targets)
+    halves = bbox_head_loss(head, scores, deltas, rois, *targets, factors=torch.tensor([20.0, 40.0]))
+    assert_close(halves['loss_cls'], losses['loss_cls'] / 2)
+    assert_close(halves['loss_bbox'], losses['loss_bbox'] / 4)
+
+
+def test_factors_count_weighted_rois_and_are_never_zero():
+    labels, weights = torch.tensor([0, 1, 3]), torch.tensor([0.5, 0.0, 2.0])
+    assert loss_factors(labels, weights).tolist() == [2, 3]
+    assert loss_factors(labels[:0], weights[:0]).tolist() == [1, 1]
 
 
 class TestBackgroundWeight:

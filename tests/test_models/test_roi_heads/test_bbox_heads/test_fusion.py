@@ -31,6 +31,17 @@ def test_starts_closed_and_can_open(kind, width):
     assert relation.grad.any()
 
 
+@pytest.mark.parametrize('kind', ['add', 'gate'])
+def test_closed_by(kind):
+    fusion, relation = RelationFusion(kind, 4, 4), torch.randn(3, 4)
+    for parameter in fusion.parameters():
+        torch.nn.init.normal_(parameter)
+    assert not torch.allclose(fusion(FEATS, relation), FEATS)
+    for name in fusion.closed_by:
+        torch.nn.init.zeros_(fusion.get_parameter(name))
+    assert_close(fusion(FEATS, relation), FEATS, rtol=0, atol=0)
+
+
 def test_formulas():
     relation = torch.randn(3, 4)
     add, gate = RelationFusion('add', 4, 4), RelationFusion('gate', 4, 4)

@@ -10,10 +10,21 @@ from torch.testing import assert_close
 from mmdet_ext.models.relations import BaseRelation, RelationOutput
 from mmdet_ext.models.roi_heads.bbox_heads import RelationBBoxHead
 
-from ...relation_case import GEOMETRY
-from .head_case import COUNT, FC, NUM_CLASSES, PLAIN, TRAIN_CFG, build_head, make_rois, make_samples
+from ...relation_case import GEOMETRY, PART_CONTEXT
+from .head_case import (
+    COUNT,
+    FC,
+    FUSED,
+    NUM_CLASSES,
+    PLAIN,
+    TRAIN_CFG,
+    build_head,
+    build_plain,
+    make_rois,
+    make_samples,
+    plain_twin,
+)
 
-FUSED = dict(type='RelationSequence', relations=[GEOMETRY])
 fusions = pytest.mark.parametrize('fusion', ['concat', 'add', 'gate'])
 inserts = pytest.mark.parametrize('insert', ['after_fcs', 'after_each_fc'])
 
@@ -27,16 +38,6 @@ class _LossyRelation(BaseRelation):
 
     def forward(self, ctx):
         return RelationOutput(ctx.feats, {'edge': ctx.feats.sum()}, {'seen': ctx.feats.detach()})
-
-
-def plain_twin(head):
-    """mmdet's head with the weights of our base path."""
-    plain = MODELS.build(PLAIN)
-    weights = {
-        key.replace('base_', ''): value for key, value in head.state_dict().items() if 'shared' in key or 'base' in key
-    }
-    plain.load_state_dict(weights)
-    return plain
 
 
 @fusions
@@ -142,84 +143,6 @@ def test_pool_and_scores_come_from_the_base_classifier():
     assert ctx.cls_logits is None
 
 
-class TestLoss:
-    def total(self, head, x, ctx, positives):
-        losses = head.loss(head(x, ctx), ctx.rois, make_samples(ctx, positives), TRAIN_CFG)
-        return losses, sum(value for key, value in losses.items() if 'loss' in key)
-
-    @fusions
-    @inserts
-    @pytest.mark.parametrize(
-        'options', [{}, dict(reg_source='base'), dict(base_head=False), dict(base_loss_weight=0.0)]
-    )
-    @pytest.mark.parametrize(
-        ('counts', 'positives'), [((6, 4), (2, 3)), ((6, 4), (0, 0)), ((0, 0), (0, 0)), ((0, 3), (0, 1))]
-    )
-    def test_no_parameter_is_unused(self, fusion, insert, options, counts, positives):
-        head = build_head(FUSED, fusion=fusion, insert=insert, **options)
-        x, ctx = make_rois(counts)
-        _, total = self.total(head, x, ctx, positives)
-        assert torch.isfinite(total)
-        total.backward()
-        unused = [name for name, parameter in head.named_parameters() if parameter.grad is None]
-        assert unused == []
-
-    @pytest.mark.parametrize('insert', ['after_fcs', 'after_each_fc'])
-    @pytest.mark.parametrize('counts', [(6, 4), (0,)])
-    def test_no_parameter_of_scored_relations_is_unused(self, insert, counts):
-        graph = dict(type='CategoryGraphRelation', learnable=True, num_classes=NUM_CLASSES)
-        head = build_head([GEOMETRY, COUNT, graph], insert=insert)
-        x, ctx = make_rois(counts)
-        self.total(head, x, ctx, [0] * len(counts))[1].backward()
-        assert [name for name, parameter in head.named_parameters() if parameter.grad is None] == []
-
-    def test_names(self):
-        def names(**options):
-            x, ctx = make_rois()
-            return set(self.total(build_head(FUSED, **options), x, ctx, (2, 3))[0])
-
-        assert names() == {'loss_cls', 'loss_bbox', 'acc', 'loss_cls_base', 'loss_bbox_base', 'acc_base'}
-        assert names(base_head=False) == {'loss_cls', 'loss_bbox', 'acc'}
-        assert names(reg_source='base') == {'loss_cls', 'acc', 'loss_cls_base', 'loss_bbox_base', 'acc_base'}
-
-    def test_values(self):
-        x, ctx = make_rois()
-        head, samples = build_head(FUSED, base_loss_weight=0.5), make_samples(ctx)
-        out = head(x, ctx)
-        losses = head.loss(out, ctx.rois, samples, TRAIN_CFG)
-        plain = plain_twin(head)
-        targets = plain.get_targets(samples, TRAIN_CFG)
-        enhanced = plain.loss(out.cls_score, out.bbox_pred, ctx.rois, *targets)
-        base = plain.loss(out.base_cls_score, out.base_bbox_pred, ctx.rois, *targets)
-        expected = {**enhanced, 'loss_cls_base': base['loss_cls'] / 2, 'loss_bbox_base': base['loss_bbox'] / 2}
-        assert_close(losses, {**expected, 'acc_base': base['acc']})
-
-    def test_the_only_regressor_loses_once_and_in_full(self):
-        x, ctx = make_rois()
-        head, samples = build_head(FUSED, reg_source='base', base_loss_weight=0.25), make_samples(ctx)
-        calls = []
-        head.loss_bbox.register_forward_hook(lambda *args: calls.append(args))
-        out = head(x, ctx)
-        losses = head.loss(out, ctx.rois, samples, TRAIN_CFG)
-        assert len(calls) == 1
-        plain = plain_twin(head)
-        expected = plain.loss(out.base_cls_score, out.bbox_pred, ctx.rois, *plain.get_targets(samples, TRAIN_CFG))
-        assert_close(losses['loss_bbox_base'], expected['loss_bbox'])
-        assert_close(losses['loss_cls_base'], expected['loss_cls'] / 4)
-
-    def test_background_weight(self):
-        x, ctx = make_rois()
-        head = build_head(FUSED, bg_weight=0.2)
-        out = head(x, ctx)
-        losses = head.loss(out, ctx.rois, make_samples(ctx), TRAIN_CFG)
-        labels = torch.tensor([0, 1] + [NUM_CLASSES] * 4 + [0, 1, 2] + [NUM_CLASSES])
-        weight = torch.where(labels == NUM_CLASSES, 0.2, 1.0)
-        for score, name in ((out.cls_score, 'loss_cls'), (out.base_cls_score, 'loss_cls_base')):
-            plain = torch.nn.functional.cross_entropy(score, labels, reduction='none')
-            # Divided by the number of RoIs, not by the sum of their weights.
-            assert_close(losses[name], (weight * plain).sum() / 10)
-
-
 class TestRegSource:
     def test_base_has_no_second_regressor(self):
         head = build_head(FUSED, reg_source='base')
@@ -235,18 +158,6 @@ class TestRegSource:
         assert head.base_fc_reg.in_features == FC
 
 
-class TestFrozen:
-    def test_names(self):
-        head = build_head(frozen=['shared_fcs', 'base_fc_cls', 'relations.0'])
-        still = {name.split('.')[0] for name, parameter in head.named_parameters() if parameter.requires_grad}
-        assert still == {'fc_cls', 'fc_reg', 'base_fc_reg'}
-
-    @pytest.mark.parametrize('name', ['fc_clss', ''])
-    def test_unknown(self, name):
-        with pytest.raises(ValueError, match=rf"frozen names '{name}'; known are .*'fc_cls'"):
-            build_head(frozen=[name])
-
-
 def test_pooled_features_without_fcs():
     head = build_head(FUSED, num_shared_fcs=0, num_shared_convs=1, conv_out_channels=8, with_avg_pool=True)
     x, ctx = make_rois()
@@ -255,6 +166,21 @@ def test_pooled_features_without_fcs():
     assert head.fc_cls.in_features == 8 + 8
     x, ctx = make_rois((0, 0))
     assert head(x, ctx).cls_score.shape == (0, NUM_CLASSES + 1)
+
+
+def test_no_shared_layer_as_in_c4():
+    head = build_head(FUSED, num_shared_fcs=0, with_avg_pool=True, in_channels=8, num_classes=NUM_CLASSES)
+    plain = build_plain(type='BBoxHead', with_avg_pool=True, in_channels=8)
+    assert not len(head.shared_fcs)
+    assert head.num_shared_fcs == 0
+    weights = {key.removeprefix('base_'): x for key, x in head.state_dict().items() if key.startswith('base_')}
+    plain.load_state_dict(weights)
+    x, ctx = make_rois()
+    x = torch.cat([x, -x], dim=1)
+    out = head(x, ctx)
+    assert_close((out.base_cls_score, out.base_bbox_pred), plain(x))
+    assert head.fc_cls.in_features == 8 + 8
+    assert head(x[:0], make_rois((0, 0))[1]).cls_score.shape == (0, NUM_CLASSES + 1)
 
 
 def test_shared_convs():
@@ -276,40 +202,48 @@ def test_weights_start_as_in_mmdet_and_relations_as_configured():
     assert head.shared_fcs[0].weight.std().item() == pytest.approx(plain.shared_fcs[0].weight.std().item(), rel=0.1)
 
 
+class TestExternalScores:
+    def head(self, **options):
+        return build_head(dict(type='SoftMappingRelation', out_channels=6), base_head=False, **options)
+
+    def test_are_used_as_given(self):
+        head = self.head(external_scores=True, pool_channels=9)
+        x, ctx = make_rois()
+        ctx = replace(ctx, cls_logits=torch.randn(10, NUM_CLASSES + 1), cls_weight=torch.randn(NUM_CLASSES + 1, 10))
+        seen = []
+        head.relations[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        head(x, ctx)
+        assert seen[0].cls_logits is ctx.cls_logits
+        assert seen[0].cls_weight is ctx.cls_weight
+
+    def test_a_missing_one_is_named(self):
+        x, ctx = make_rois()
+        with pytest.raises(
+            ValueError, match='SoftMappingRelation needs cls_logits, cls_weight in the relation context'
+        ):
+            self.head(external_scores=True)(x, ctx)
+
+    def test_without_any_source(self):
+        with pytest.raises(ValueError, match='cls_logits and cls_weight, which only base_head=True or external_scores'):
+            self.head()
+
+
+def test_needs_and_part_splits_are_those_of_the_relations():
+    head = build_head([GEOMETRY, COUNT, PART_CONTEXT, dict(PART_CONTEXT, split=(2, 1))], insert='after_each_fc')
+    assert head.part_splits == {(1, 1), (2, 1)}
+    assert {'cls_logits', 'parts'} <= head.needs
+    assert build_head(FUSED).needs == build_head(FUSED).part_splits == frozenset()
+
+
+def test_parts_that_no_one_gave():
+    x, ctx = make_rois()
+    with pytest.raises(ValueError, match=r'PartContextRelation needs .*parts.*; put LoadParts into the pipeline'):
+        build_head([PART_CONTEXT])(x, ctx)
+
+
 def test_without_context():
     with pytest.raises(ValueError, match='use it inside RelationRoIHead'):
         build_head(FUSED)(make_rois()[0])
-
-
-@pytest.mark.parametrize(
-    ('options', 'sentence'),
-    [
-        (dict(fusion='sum'), r"fusion='sum', allowed are \('concat', 'add', 'gate'\)"),
-        (dict(insert='first'), "insert='first', allowed are"),
-        (dict(reg_source='both'), "reg_source='both', allowed are"),
-        (dict(reg_source='base', base_head=False, relations=FUSED), "reg_source='base' .* set base_head=True"),
-        (dict(insert='after_each_fc', num_shared_fcs=0), "insert='after_each_fc' needs num_shared_fcs >= 1"),
-        (dict(num_cls_fcs=1, num_reg_convs=2), 'one shared trunk: num_cls_fcs, num_reg_convs must be 0'),
-        (dict(with_reg=False), 'with_reg must be True'),
-        (dict(with_cls=False), 'with_cls must be True'),
-        (dict(num_shared_fcs=0), 'needs a shared layer: num_shared_fcs >= 1 or num_shared_convs >= 1'),
-        (dict(num_shared_fcs=0, num_shared_convs=1), 'without extent: num_shared_fcs >= 1 or with_avg_pool=True'),
-        (dict(fusion='add'), "fusion='add' needs equal widths"),
-        (dict(relations=[]), 'relations is empty'),
-        (dict(relations=COUNT, base_head=False), 'ObjectCountRelation needs cls_logits, .* base_head=True'),
-        (
-            dict(bg_weight=0.5, loss_cls=dict(type='CrossEntropyLoss', class_weight=[1.0] * 4)),
-            'bg_weight and loss_cls.class_weight exclude each other',
-        ),
-        (
-            dict(bg_weight=0.5, loss_cls=dict(type='SeesawLoss', num_classes=NUM_CLASSES)),
-            'bg_weight needs a loss_cls that takes class_weight',
-        ),
-    ],
-)
-def test_options_that_do_not_fit(options, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        build_head(**options)
 
 
 def test_two_fcs_are_the_default():

@@ -1,0 +1,101 @@
+"""Reads arrays from pickles without running what stands in them.
+
+Unpickling calls whatever the file names. Here it may name numpy's arrays only, and even they are put together by code
+of ours from shape, number type and bytes: numpy's own unpickling trusts its input.
+"""
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class _NumberType:
+    """Stands in for `numpy.dtype`."""
+
+    def __init__(self, code: str, *_: Any) -> None:
+        if not (isinstance(code, str) and re.fullmatch(r'[fiub]\d+', code)):
+            raise pickle.UnpicklingError(f'it holds an array of type {code!r}; only plain numbers are read')
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        order = state[1]
+        if order not in ('<', '>', '|', '='):
+            raise pickle.UnpicklingError(f'it holds numbers of the unknown byte order {order!r}')
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array:
+    """Stands in for `numpy.ndarray`; `values` is the real one."""
+
+    def __init__(self, *_: Any) -> None:
+        self.values = np.zeros(0)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, number_type, fortran, raw = state
+        raw = raw.encode('latin1') if isinstance(raw, str) else raw
+        self.values = np.frombuffer(raw, number_type.dtype).reshape(shape, order='F' if fortran else 'C')
+
+
+class _BufferArray(_Array):
+    """Stands in for what pickle protocol 5 makes arrays with."""
+
+    def __init__(self, raw: bytes, number_type: _NumberType, shape: tuple, order: str) -> None:
+        self.values = np.frombuffer(raw, number_type.dtype).reshape(shape, order='F' if order == 'F' else 'C')
+
+
+class _Bytes:
+    """Stands in for `_codecs.encode`, by which Python 3 writes bytes that Python 2 can read."""
+
+    def __new__(cls, text: str, encoding: str) -> bytes:  # type: ignore[misc]
+        if encoding != 'latin1':
+            raise pickle.UnpicklingError(f'it wants text encoded as {encoding!r}')
+        return text.encode('latin1')
+
+
+_ALLOWED = {
+    ('numpy', 'dtype'): _NumberType,
+    ('numpy', 'ndarray'): _Array,
+    ('numpy.core.multiarray', '_reconstruct'): _Array,
+    ('numpy.core.numeric', '_frombuffer'): _BufferArray,
+    ('_codecs', 'encode'): _Bytes,
+    ('collections', 'OrderedDict'): dict,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        # numpy 2 writes numpy._core.
+        allowed = _ALLOWED.get((module.replace('._core', '.core'), name))
+        if allowed is None:
+            raise pickle.UnpicklingError(f'it wants to call {module}.{name}; only arrays and plain containers are read')
+        return allowed
+
+
+def load_arrays(path: str | Path) -> Any:
+    """Load a pickle (also one of Python 2) that holds an array of numbers, or plain containers and a dict of arrays.
+
+    Args:
+        path: Pickle file.
+
+    Returns:
+        An array, a dict whose values may be arrays, or another plain object as it was pickled.
+
+    Raises:
+        ValueError: The pickle names something that a matrix does not need, or it is damaged; nothing of it was run.
+    """
+    with Path(path).open('rb') as stream:
+        try:
+            # A damaged pickle can raise anything.
+            loaded = _Unpickler(stream, encoding='latin1').load()
+        except Exception as error:
+            raise ValueError(f'the pickle {path} was not loaded: {error}') from error
+    if isinstance(loaded, dict):
+        return {key: _values(value) for key, value in loaded.items()}
+    return _values(loaded)
+
+
+def _values(item: Any) -> Any:
+    return item.values if isinstance(item, _Array) else item

@@ -1,0 +1,67 @@
+"""What a config may say about a relation box head, and what becomes of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmdet.registry import MODELS
+
+from .fusion import FUSIONS
+
+INSERTS = ('after_fcs', 'after_each_fc')
+REG_SOURCES = ('enhanced', 'base')
+
+
+def check_options(
+    fusion: str, insert: str, base_head: bool, reg_source: str, external_scores: bool, parent: Mapping[str, Any]
+) -> None:
+    """Raise a `ValueError` with a sentence where options of `RelationBBoxHead` do not fit together.
+
+    Args:
+        fusion: as of the head, like the next ones.
+        insert: one of `INSERTS`.
+        base_head: whether there is a base classifier.
+        reg_source: one of `REG_SOURCES`.
+        external_scores: whether scores and pool come with the context.
+        parent: the options of `ConvFCBBoxHead`.
+    """
+    options = (('fusion', fusion, FUSIONS), ('insert', insert, INSERTS), ('reg_source', reg_source, REG_SOURCES))
+    for name, given, allowed in options:
+        if given not in allowed:
+            raise ValueError(f'RelationBBoxHead: {name}={given!r}, allowed are {allowed}')
+    if reg_source == 'base' and not base_head:
+        raise ValueError("RelationBBoxHead: reg_source='base' takes boxes from the base head; set base_head=True")
+    if external_scores and base_head:
+        raise ValueError(
+            'RelationBBoxHead: external_scores=True takes class scores and pool from elsewhere; set base_head=False'
+        )
+    if not parent.get('num_shared_fcs', 2):
+        if insert == 'after_each_fc':
+            raise ValueError("RelationBBoxHead: insert='after_each_fc' needs num_shared_fcs >= 1")
+        if not parent.get('with_avg_pool'):
+            raise ValueError(
+                'RelationBBoxHead needs RoI features without extent: num_shared_fcs >= 1 or with_avg_pool=True'
+            )
+    own = [name for name in ('num_cls_convs', 'num_cls_fcs', 'num_reg_convs', 'num_reg_fcs') if parent.get(name)]
+    if own:
+        raise ValueError(f'RelationBBoxHead has one shared trunk: {", ".join(own)} must be 0')
+    for name in ('with_cls', 'with_reg'):
+        if not parent.get(name, True):
+            raise ValueError(f'RelationBBoxHead classifies and regresses: {name} must be True')
+
+
+def name_pool_channels(relation: Any, pool_channels: int) -> Any:
+    """The config with `pool_channels` for every relation that reads the pool and names none; compositions recursively.
+
+    Whatever is no config is left for the registry, or the composition it stands in, to complain about.
+    """
+    if not isinstance(relation, Mapping):
+        return relation
+    kind = relation.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    named = dict(relation)
+    if getattr(kind, 'reads_pool', False):
+        named.setdefault('pool_channels', pool_channels)
+    members = relation.get('relations')
+    if isinstance(members, Sequence):
+        named['relations'] = [name_pool_channels(member, pool_channels) for member in members]
+    return named

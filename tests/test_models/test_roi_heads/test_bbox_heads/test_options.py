@@ -1,0 +1,78 @@
+"""Options of the relation box head that do not fit together, and the pool width that reaches every relation."""
+
+import pytest
+
+from mmdet_ext.models.relations import CategoryGraphRelation
+from mmdet_ext.models.roi_heads.bbox_heads.options import name_pool_channels
+
+from ...relation_case import GEOMETRY, GRAPH
+from .head_case import COUNT, FC, FUSED, NUM_CLASSES, build_head
+
+
+@pytest.mark.parametrize(
+    ('options', 'sentence'),
+    [
+        (dict(fusion='sum'), r"fusion='sum', allowed are \('concat', 'add', 'gate'\)"),
+        (dict(insert='first'), "insert='first', allowed are"),
+        (dict(reg_source='both'), "reg_source='both', allowed are"),
+        (dict(reg_source='base', base_head=False, relations=FUSED), "reg_source='base' .* set base_head=True"),
+        (dict(insert='after_each_fc', num_shared_fcs=0), "insert='after_each_fc' needs num_shared_fcs >= 1"),
+        (dict(num_cls_fcs=1, num_reg_convs=2), 'one shared trunk: num_cls_fcs, num_reg_convs must be 0'),
+        (dict(with_reg=False), 'with_reg must be True'),
+        (dict(with_cls=False), 'with_cls must be True'),
+        (dict(num_shared_fcs=0), 'without extent: num_shared_fcs >= 1 or with_avg_pool=True'),
+        (dict(num_shared_fcs=0, num_shared_convs=1), 'without extent: num_shared_fcs >= 1 or with_avg_pool=True'),
+        (
+            dict(external_scores=True),
+            'external_scores=True takes class scores and pool from elsewhere; set base_head=False',
+        ),
+        (dict(fusion='add'), "fusion='add' needs equal widths"),
+        (dict(relations=[]), 'relations is empty'),
+        (dict(relations=[3]), r'relations\[0\] must be a dict'),
+        (dict(relations=COUNT, base_head=False), 'ObjectCountRelation needs cls_logits, .* base_head=True'),
+        (
+            dict(bg_weight=0.5, loss_cls=dict(type='CrossEntropyLoss', class_weight=[1.0] * 4)),
+            'bg_weight and loss_cls.class_weight exclude each other',
+        ),
+        (
+            dict(bg_weight=0.5, loss_cls=dict(type='SeesawLoss', num_classes=NUM_CLASSES)),
+            'bg_weight needs a loss_cls that takes class_weight',
+        ),
+    ],
+)
+def test_options_that_do_not_fit(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        build_head(**options)
+
+
+class TestPoolChannels:
+    def test_every_reader_of_the_pool_that_names_none(self):
+        cfg = dict(
+            type='RelationParallel',
+            relations=[
+                GEOMETRY,
+                GRAPH,
+                dict(GRAPH, pool_channels=7),
+                dict(type='RelationSequence', relations=(dict(type=CategoryGraphRelation), dict(GEOMETRY))),
+            ],
+        )
+        before = repr(cfg)
+        named = name_pool_channels(cfg, 5)
+        assert repr(cfg) == before
+        geometry, graph, own, sequence = named['relations']
+        assert geometry == GEOMETRY
+        assert graph == dict(GRAPH, pool_channels=5)
+        assert own['pool_channels'] == 7
+        assert [member.get('pool_channels') for member in sequence['relations']] == [5, None]
+
+    @pytest.mark.parametrize('cfg', [3, dict(relations=3), dict(type='NoSuchRelation')])
+    def test_others_complain_of_what_is_no_relation(self, cfg):
+        assert name_pool_channels(cfg, 5) == cfg
+
+    def test_reaches_the_relations_of_a_head(self):
+        head = build_head([GRAPH], base_head=False, external_scores=True, pool_channels=9)
+        assert head.relations[0].members[0].pool_channels == 9
+
+    def test_is_the_width_of_the_features_behind_a_narrower_relation(self):
+        sequence = dict(type='RelationSequence', relations=[dict(GEOMETRY, out_channels=4), GRAPH])
+        assert build_head(sequence).relations[0].members[1].pool_channels == FC
