@@ -11,7 +11,7 @@ from .geometry import log_shift, wave_numbers
 MIN_WEIGHT = 1e-6
 # Numbers in a chunk's (H, n, M) buffer, and in the embedding inside: a core's caches hold them, a GPU wants more.
 CHUNK = {'cpu': 1 << 21, 'cuda': 1 << 24}
-EMBEDDING = {'cpu': 1 << 18, 'cuda': 1 << 24}
+EMBEDDING = {'cpu': 1 << 19, 'cuda': 1 << 24}
 
 
 class ImagePairs:
@@ -69,7 +69,6 @@ class ImagePairs:
         self.step = max(1, min(self.count, CHUNK[device] // max(1, heads * keys)))
         self.part = max(1, min(self.step, EMBEDDING[device] // max(1, half * keys)))
         self.score = query.new_empty(heads * self.step * keys)
-        self.angle = query.new_empty(half // 2 * self.part * keys)
         self.embedding = query.new_empty(half * self.part * keys)
 
     def chunks(self) -> Iterator[slice]:
@@ -86,8 +85,8 @@ class ImagePairs:
     def scores(self, rows: slice) -> Tensor:
         """(H, n, M) products of queries and keys."""
         query = self.query[:, rows]
-        shape = (*query.shape[:2], self.key.shape[1])
-        score = self.score[: shape[0] * shape[1] * shape[2]].view(shape)
+        shape = torch.Size((*query.shape[:2], self.key.shape[1]))
+        score = self.score[: shape.numel()].view(shape)
         torch.bmm(query, self.key.transpose(1, 2), out=score)
         return score if self.blocked is None else score.add_(self.blocked)
 
@@ -97,12 +96,10 @@ class ImagePairs:
         They stand for `sin x = 2 t r` and `cos x = 2 r - 1` at the price of one trigonometric function.
         """
         shift = log_shift(self.centres[:, rows], self.sizes[:, rows], self.key_centres, self.kind)
-        number = 2 * len(self.numbers) * shift.shape[1] * shift.shape[2]
-        angle = self.angle[:number].view(2, len(self.numbers), *shift.shape[1:])
-        torch.mul(shift[:, None], self.numbers, out=angle)
-        embedding = self.embedding[: 2 * number].view(2, 2, *angle.shape[1:])
+        shape = torch.Size((2, 2, len(self.numbers), *shift.shape[1:]))
+        embedding = self.embedding[: shape.numel()].view(shape)
         sine, cosine = embedding.unbind(1)
-        torch.tan(angle, out=sine)
+        torch.mul(shift[:, None], self.numbers, out=sine).tan_()
         torch.mul(sine, sine, out=cosine).add_(1).reciprocal_()
         sine.mul_(cosine)
         return embedding.view(self.weight.shape[1], -1)

@@ -183,11 +183,11 @@ def _attend_backward(
             for inside, part in image.parts(rows):
                 embedding = image.embed(part)
                 raw = image.geometry(part, embedding)
-                geometry = raw.clamp(min=MIN_WEIGHT)
-                grad_raw = share[:, inside] * grad_score[:, inside]
+                grad_geometry = share[:, inside] * grad_score[:, inside]
+                grad_raw = torch.ops.aten.threshold_backward(grad_geometry, raw, MIN_WEIGHT)
+                geometry = raw.clamp_(min=MIN_WEIGHT)
                 share[:, inside] *= geometry
-                torch.mul(grad_raw, geometry, out=grad_score[:, inside])
-                grad_raw = torch.ops.aten.threshold_backward(grad_raw, raw, MIN_WEIGHT)
+                torch.mul(grad_geometry, geometry, out=grad_score[:, inside])
                 grad_weight += grad_raw.flatten(1) @ embedding.T
                 grad_factors[index, part] = (grad_raw @ image.waves).transpose(0, 1)
             grad_value[index, :, :keys].baddbmm_(share.transpose(1, 2), upstream)

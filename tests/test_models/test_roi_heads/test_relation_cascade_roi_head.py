@@ -419,7 +419,7 @@ def test_losses_are_weighted_by_stage():
 
 
 @MODELS.register_module(force=True)
-class _LossyRelation(BaseRelation):
+class _EdgeLossRelation(BaseRelation):
     """Passes the features on, with a loss."""
 
     def __init__(self, in_channels):
@@ -430,13 +430,13 @@ class _LossyRelation(BaseRelation):
 
 
 def test_losses_of_a_relational_stage_are_those_of_its_head():
-    heads = heads_with([*SCORED, dict(type='_LossyRelation')])
+    heads = heads_with([*SCORED, dict(type='_EdgeLossRelation')])
     inputs, samples = heads.head._inputs(heads.maps, heads.samples), sampled(heads.head)
     heads.loss(12, 9)
     head, (calls, own) = heads.head.bbox_head[1], (record(heads.head.bbox_head[1]), samples[1])
     results = heads.head.bbox_loss(1, heads.maps, own, inputs)
     expected = head.loss(calls[0][-1], results['rois'], own, heads.head.train_cfg[1])
-    assert 'loss_rel.2__LossyRelation.edge' in expected
+    assert 'loss_rel.2__EdgeLossRelation.edge' in expected
     assert_close(results['loss_bbox'], expected)
 
 
