@@ -58,8 +58,9 @@ class ImagePairs:
         self.query = query[index].contiguous()
         self.key, self.value = key[index, :, :keys].contiguous(), value[index, :, :keys].contiguous()
         self.weight, self.factors, self.waves = shift_weight, factors[index].transpose(0, 1), waves[index, :keys]
-        self.centres, self.sizes = query_boxes[index].T[:, :, None].split(2)
-        self.key_centres = key_centres[index, :keys].T[:, None]
+        # Contiguous, so that one coordinate of all keys is, which the vectors of the processor want.
+        self.centres, self.sizes = query_boxes[index].T.contiguous()[:, :, None].split(2)
+        self.key_centres = key_centres[index, :keys].T.contiguous()[:, None]
         self.blocked = None if blocked is None else blocked[index, :keys]
         self.kind = kind
         heads, half = shift_weight.shape
