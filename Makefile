@@ -17,10 +17,10 @@ $(error STACK=$(STACK) is unknown: default (mmengine, mmcv, mmdet) or onedl (the
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all smoke bench lint doctor clean
+.PHONY: help setup demo test test-all smoke bench bench-phantom lint doctor clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo 'STACK=onedl runs a target on the maintained fork of the hosts; PYTHON=python3.x chooses the interpreter of a new environment.'
 
 setup: $(STAMP)  ## Make the virtual environment (the first time about six minutes on two cores: mmcv is compiled)
@@ -60,7 +60,10 @@ lint: setup  ## Check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: setup  ## Tune and compare the detectors on the chest phantom with three seeds (over an hour on two cores)
+bench: setup  ## Measure speed and memory beside textbook forms and plain detectors (some minutes on a quiet machine)
+	$(BIN)/python tools/analysis_tools/benchmark.py
+
+bench-phantom: setup  ## Tune and compare the detectors on the chest phantom with three seeds (over an hour on two cores)
 	$(BIN)/python tools/analysis_tools/phantom_benchmark.py --readme README.md
 
 # Not after `setup`: it is there to tell why the set-up fails.

@@ -2,8 +2,6 @@
 
 _base_ = '../scratch_gn/faster-rcnn_r18-gn_fpn_chest-phantom.py'
 
-num_classes = 10
-
 model = dict(
     roi_head=dict(
         type='RelationRoIHead',
@@ -12,7 +10,7 @@ model = dict(
             num_shared_fcs=2,
             relations=[
                 dict(type='GeometryAttentionRelation', heads=8, key_dim=32, keys='nongt'),
-                dict(type='ObjectCountRelation', num_classes=num_classes),
+                dict(type='ObjectCountRelation'),
             ],
         ),
     )

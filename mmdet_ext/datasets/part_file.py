@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from .image_checks import Size
 from .problems import Problem, listing, nearest
 
 Boxes = NDArray[np.float32]
+# Names more alike than this (difflib's ratio) are one name and its misspelling; 'left lung' and 'left scapula' are 0.6.
+MISSPELT = 0.8
 _FIX = 'correct them, or leave a part out that the image lacks: a part box is [x, y, width, height] in pixels of the '
 _FIX += 'original image'
 
@@ -76,8 +79,8 @@ def read_part_file(
     """Read a part file and find everything that is wrong with it.
 
     Errors are a file that cannot be read, an entry or box of a wrong form, a box of no size or outside its image, a
-    part that no image has, an image without entry and two images that would share one. Parts of the file that
-    `part_names` lacks are not used, which is a warning: it may be wanted, or a misspelling.
+    part that no image has, an image without entry, two images that would share one, and a name that is nearly that of
+    a part which its image lacks. Other parts that `part_names` lacks are not used, which is a warning: wanted or not.
 
     Args:
         part_file: The json file.
@@ -154,6 +157,18 @@ def _check_names(data: Mapping[str, Mapping[str, Any]], part_names: Sequence[str
     if absent:
         message = f'no image has the part {unknown_parts(absent, list(counts))}, which `part_names` wants'
         problems.append(Problem('error', where, f'{message}; the file has {listing(list(counts), 20) or "none"}'))
+    close = {
+        name: get_close_matches(name, part_names, n=1, cutoff=MISSPELT) for name in counts if name not in part_names
+    }
+    misspelt = [
+        f'{file}: {name!r} for {match[0]!r}'
+        for file, entry in data.items()
+        for name, match in close.items()
+        if name in entry and match and match[0] not in entry
+    ]
+    if misspelt:
+        message = f'{len(misspelt)} parts seem misspelt, for the image lacks the right one: {listing(misspelt)}'
+        problems.append(Problem('error', where, f'{message}; correct the names'))
     unused = unknown_parts(counts, part_names)
     if unused:
         message = f'`part_names` lacks {unused}, so these boxes are not used; add or correct the names'

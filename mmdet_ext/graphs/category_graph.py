@@ -76,6 +76,7 @@ class CategoryGraph:
         smooth: float = 0.0,
         exclude_crowd: bool = True,
         include_empty: bool = True,
+        restrict_missing: str = 'error',
     ) -> 'CategoryGraph':
         """Count which classes occur together in COCO annotation files; see `count_coco` and `graph_matrix`.
 
@@ -94,6 +95,8 @@ class CategoryGraph:
             smooth: Additive smoothing of the counts, for the matrix only; `counts` stay what was counted.
             exclude_crowd: Leave `iscrowd` annotations out.
             include_empty: Whether `n_images` includes images that show nothing.
+            restrict_missing: 'error', or 'drop': names in `restrict` that the files lack are left out with a warning,
+                so one list serves several data sets.
 
         Raises:
             FileNotFoundError: An annotation file is missing.
@@ -112,7 +115,7 @@ class CategoryGraph:
         counted = count_coco(ann_files, level, classes, merge, drop_if, exclude_crowd, include_empty)
         keep = None
         if restrict is not None:
-            require_known(restrict, counted.classes, '`restrict`')
+            restrict = _known_restrict(restrict, counted.classes, restrict_missing)
             keep = np.isin(counted.classes, list(restrict))
         return cls(
             classes=counted.classes,
@@ -206,3 +209,15 @@ class CategoryGraph:
             sources=[dict(source) for source in self.sources],
             options={**self.options, 'seed': seed, 'like': self.kind},
         )
+
+
+def _known_restrict(restrict: Sequence[str], classes: Sequence[str], missing: str) -> list[str]:
+    """`restrict` without the names that are no class; see `CategoryGraph.from_coco`."""
+    if missing not in ('error', 'drop'):
+        raise ValueError(f"`restrict_missing` must be 'error' or 'drop', got {missing!r}")
+    unknown = [name for name in restrict if name not in classes]
+    if missing == 'error' or len(unknown) == len(restrict):
+        require_known(restrict, classes, '`restrict`')
+    if unknown:
+        warnings.warn(f'`restrict` without {", ".join(unknown)}, which the data do not have', UserWarning, stacklevel=3)
+    return [name for name in restrict if name in classes]

@@ -108,6 +108,17 @@ def test_names(write):
     assert 'the file has none' in one(read_part_file(write({'a.png': {}}), ['heart'])[1])
 
 
+def test_a_misspelt_part_is_an_error_where_its_image_lacks_the_right_one(write):
+    box = [1, 1, 5, 5]
+    content = {'a.png': {'left lung': box, 'heart': box}, 'b.png': {'left lnug': box, 'heart': box}}
+    error, warning = read_part_file(write(content), ['left lung', 'heart'])[1]
+    assert (error.severity, warning.severity) == ('error', 'warning')
+    assert "misspelt, for the image lacks the right one: \"b.png: 'left lnug' for 'left lung'\"" in error.message
+    # A part of its own beside the right one is nothing but unused.
+    path = write({'b.png': {'left lungs': box, 'left lung': box}})
+    assert one(read_part_file(path, ['left lung'])[1], 'warning')
+
+
 def test_unknown_parts_are_listed_up_to_five():
     assert unknown_parts(['heart'], NAMES) == ''
     assert unknown_parts([f'{i}' * 9 for i in range(7)], NAMES).endswith("'444444444' and 2 more")

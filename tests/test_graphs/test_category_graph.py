@@ -91,6 +91,19 @@ def test_restrict_and_merge(write_coco):
         CategoryGraph.from_coco(path, restrict=['bd'])
 
 
+def test_restrict_names_that_the_data_lack(write_coco):
+    path = write_coco({1: 'abcd', 2: 'ac', 3: 'd'}, NAMES)
+    with pytest.warns(UserWarning, match='`restrict` without x, y, which the data do not have'):
+        graph = CategoryGraph.from_coco(path, restrict=['x', 'a', 'y', 'b'], restrict_missing='drop')
+    assert graph.restrict == ('a', 'b')
+    expected = CategoryGraph.from_coco(path, restrict=['a', 'b'])
+    np.testing.assert_array_equal(graph.matrix, expected.matrix)
+    with pytest.raises(KeyError, match='`restrict`'):
+        CategoryGraph.from_coco(path, restrict=['x', 'y'], restrict_missing='drop')
+    with pytest.raises(ValueError, match="'error' or 'drop', got 'ignore'"):
+        CategoryGraph.from_coco(path, restrict=['a'], restrict_missing='ignore')
+
+
 def test_identity():
     graph = CategoryGraph.identity(['x', 'y'])
     np.testing.assert_array_equal(graph.matrix, np.eye(3, dtype=np.float32))

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_import(run, tmp_path, capsys):
     assert CategoryGraph.load(out).matrix.tolist() == matrix.tolist()
 
 
-def test_import_refuses(monkeypatch, tmp_path):
+def test_import_refuses(monkeypatch, tmp_path, capsys):
     old, out = tmp_path / 'old.pkl', tmp_path / 'new.npz'
     monkeypatch.setattr(sys, 'argv', [TOOL, 'import', str(old), '--classes', 'p', 'q', '-o', str(out)])
     for content, sentence in (
@@ -145,8 +146,10 @@ def test_import_refuses(monkeypatch, tmp_path):
         (np.eye(3), 'say where the background'),
     ):
         old.write_bytes(pickle.dumps(content))
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises(SystemExit) as done:
             runpy.run_path(TOOL, run_name='__main__')
+        assert done.value.code == 2
+        assert re.search(f'^error: .*{sentence}', capsys.readouterr().err)
     assert not out.exists()
 
 

@@ -1,4 +1,4 @@
-"""Tune and compare the relation detector and plain ones on the chest phantom; `make bench`."""
+"""Tune and compare the relation detector and plain ones on the chest phantom; `make bench-phantom`."""
 
 import argparse
 import shlex

@@ -11,7 +11,7 @@ from mmdet_ext.graphs.names import group_pairs
 
 BUILD_OPTIONS = (
     'level', 'norm', 'restrict', 'background', 'classes', 'self_loop', 'min_count', 'smooth', 'exclude_crowd',
-    'include_empty',
+    'include_empty', 'restrict_missing',
 )  # fmt: skip
 
 
@@ -100,6 +100,12 @@ def add_build(parser: argparse.ArgumentParser) -> None:
     add('--norm', choices=norms, default='sqrt', help='of the counts; row and cond make the graph directed')
     add('--classes', nargs='+', help="names in the order of the data set's metainfo; default the order of the file")
     add('--restrict', nargs='+', metavar='CLASS', help='edges among these classes only')
+    add(
+        '--restrict-missing',
+        choices=('error', 'drop'),
+        default='error',
+        help='what to do with names of --restrict that the data lack',
+    )
     add('--merge', nargs='+', type=parse_merge, default=[], metavar='NEW=OLD1,OLD2', help='count classes as one')
     dropped = 'do not count CLASS in images that show one of the others (names after --merge)'
     add('--drop-if', nargs='+', type=parse_drop, default=[], metavar='CLASS:PRESENT,...', help=dropped)
@@ -161,4 +167,9 @@ def parse_args() -> argparse.Namespace:
 
 if __name__ == '__main__':
     arguments = parse_args()
-    sys.exit(arguments.run(arguments))
+    try:
+        sys.exit(arguments.run(arguments))
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        # As of diff: 1 is an answer, 2 is trouble.
+        print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
+        sys.exit(2)

@@ -15,7 +15,7 @@ relations = dict(
         dict(type='SpatialGraphRelation', layers=(128, 64), learner=(64, 64)),
         dict(type='GeometryAttentionRelation', heads=8, key_dim=32, keys='nongt'),
         dict(type='ObjectPairRelation', em_dim=32, key_num=32, proj=64),
-        dict(type='ObjectCountRelation', num_classes=10),
+        dict(type='ObjectCountRelation'),
         dict(type='PartGeometryRelation', part_names=anatomy),
         dict(type='PartContextRelation', part_names=lungs, heads=8, key_dim=32, split=(2, 1)),
         dict(

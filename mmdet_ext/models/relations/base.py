@@ -4,9 +4,10 @@ A relation lets the boxes of one image inform each other. It knows nothing of de
 and returns a `RelationOutput`, so it can be tested, exported and used in another head without a detector around it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 import torch
 from mmengine.model import BaseModule
@@ -108,7 +109,8 @@ class RelationOutput:
 
 def check_positive(name: str, value: float | None, owner: str, integer: bool = True) -> None:
     """Raise a `ValueError` unless the option `name` of `owner` is a positive int (or finite number)."""
-    if not isinstance(value, int if integer else (int, float)) or not 0 < value < float('inf'):
+    number = isinstance(value, int if integer else (int, float)) and not isinstance(value, bool)
+    if not number or not 0 < cast(float, value) < float('inf'):
         raise ValueError(f'{owner}: {name} must be a positive {"int" if integer else "number"}, got {value!r}')
 
 
@@ -141,13 +143,20 @@ class BaseRelation(BaseModule):
             `'parts'` or, one deeper, `'parts.feats'`.
         part_splits: grids `(r, c)` of part cells whose features the head should pool, `(1, 1)` for whole parts.
         reads_feats: whether the class reads `feats`, and so has to know their width.
-        reads_pool: whether the class reads `cls_weight` and takes its width as option `pool_channels`.
+        gradient_to_feats: whether a gradient of the output reaches `feats`, from which what stands before it in a
+            `RelationSequence` would learn.
+        fills: options that a box head (or, the widths, a sequence) fills in where a config does not name them:
+            `'pool_channels'`, width of the features that the classifier behind the pool reads; `'part_channels'`,
+            width of the part features; `'num_classes'`.
+        behind: options that differ behind another relation of a `RelationSequence`, where a config does not name them.
     """
 
     needs: frozenset[str] = frozenset()
     part_splits: frozenset[tuple[int, int]] = frozenset()
     reads_feats: bool = True
-    reads_pool: bool = False
+    gradient_to_feats: bool = True
+    fills: frozenset[str] = frozenset()
+    behind: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, in_channels: int | None, out_channels: int, init_cfg: dict | list[dict] | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -165,8 +174,14 @@ class BaseRelation(BaseModule):
                 f'{name} was built with in_channels={self.in_channels} but the RoI features are '
                 f'{ctx.feats.shape[-1]} wide; set in_channels={ctx.feats.shape[-1]}, or leave it out: the head knows it'
             )
-        if ctx.feats.shape[0] != ctx.rois.shape[0]:
-            raise ValueError(f'{name}: {ctx.feats.shape[0]} feature rows for {ctx.rois.shape[0]} RoIs')
+        if ctx.rois.ndim != 2 or ctx.rois.shape[1] != 5:
+            raise ValueError(
+                f'{name}: rois must be (N, 5), [batch_index, x1, y1, x2, y2], got the shape {tuple(ctx.rois.shape)}'
+            )
+        for field_ in ('feats', 'cls_logits', 'key_valid'):
+            rows = getattr(ctx, field_)
+            if rows is not None and len(rows) != len(ctx.rois):
+                raise ValueError(f'{name}: {field_} has {len(rows)} rows for {len(ctx.rois)} RoIs')
         missing = sorted(path for path in self.needs if _lookup(ctx, path) is None)
         if missing:
             hint = ''
@@ -190,6 +205,7 @@ class Packing:
     Attributes:
         mask: (B, Nmax) bool, True where a row holds a RoI.
         counts: RoIs of each image.
+        order: rows of the batch image by image; None: they are so.
     """
 
     counts: tuple[int, ...]
@@ -214,6 +230,7 @@ class Packing:
         rank = torch.empty_like(order)
         rank[order] = torch.arange(num_rois, device=image.device)
         self.image = image
+        self.order = None if ctx.counts is not None else order
         self.index = image * width + rank - starts[image]
         self.shape = (num_imgs, width)
         self.mask = torch.arange(width, device=image.device) < per_image[:, None]
@@ -227,3 +244,11 @@ class Packing:
     def unpack(self, x: Tensor) -> Tensor:
         """(B, Nmax, ...) -> (N, ...)."""
         return x.flatten(0, 1)[self.index]
+
+    def group(self, x: Tensor) -> Tensor:
+        """(N, ...) in the order of the input -> (N, ...) image by image, `counts` rows each."""
+        return x if self.order is None else x[self.order]
+
+    def ungroup(self, x: Tensor) -> Tensor:
+        """The way back from :meth:`group`."""
+        return x if self.order is None else torch.empty_like(x).index_copy(0, self.order, x)

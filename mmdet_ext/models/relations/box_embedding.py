@@ -11,6 +11,7 @@ class _BoxEmbeddingRelation(BaseRelation):
     """Checks the options of the embedding and computes it; RoI features are not read."""
 
     reads_feats = False
+    gradient_to_feats = False
 
     def __init__(
         self,

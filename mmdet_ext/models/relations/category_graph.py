@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mmdet_ext.graphs import CategoryGraph
 
-from .base import BaseRelation, RelationContext, RelationOutput
+from .base import BaseRelation, RelationContext, RelationOutput, check_positive
 from .image_attention import ImageCategoryAttention
 from .semantic_pool import MAPPINGS, class_shares, semantic_pool
 
@@ -64,7 +64,8 @@ class CategoryGraphRelation(BaseRelation):
         mapping: `'soft'` or `'argmax'` (the class of highest score only).
         learnable: train the adjacency, starting from `graph`.
         edge_norm: None keeps the file's normalisation; `'row'`, `'sym'` only with a file.
-        num_classes: C; only needed by `graph='identity'` with `learnable=True`: a file knows it, and must agree.
+        num_classes: C; a box head fills it in. Only needed by `graph='identity'` with `learnable=True`: a file knows
+            it, and must agree.
         init_cfg: as in mmengine.
 
     Raises:
@@ -76,7 +77,8 @@ class CategoryGraphRelation(BaseRelation):
             data set's before the first step.
     """
 
-    reads_pool = True
+    fills = frozenset({'pool_channels', 'num_classes'})
+    gradient_to_feats = False
 
     def __init__(
         self,
@@ -119,7 +121,8 @@ class CategoryGraphRelation(BaseRelation):
             check_attention(attention, type(self).__name__)
         self.order, self.mapping, self.detach_pool, self.pool_bias = order, mapping, detach_pool, pool_bias
         self.pool_channels = in_channels if pool_channels is None else pool_channels
-        width = self.pool_channels + pool_bias
+        check_positive('pool_channels', self.pool_channels, type(self).__name__)
+        width = self.pool_channels + bool(pool_bias)
         self.project = nn.Sequential(
             nn.Linear(width, out_channels), nn.ReLU() if reduce == 'linear_relu' else nn.Identity()
         )
@@ -132,8 +135,9 @@ class CategoryGraphRelation(BaseRelation):
         if self.graph is not None:
             if num_classes not in (None, len(self.graph.classes)):
                 raise ValueError(
-                    f'{type(self).__name__}: num_classes={num_classes} but {graph} has {len(self.graph.classes)} '
-                    'classes; leave num_classes out, or build the graph from this data set'
+                    f'{type(self).__name__}: num_classes={num_classes} (of the head, where the relation names none) '
+                    f'but {graph} has {len(self.graph.classes)} classes; build the graph from this data set, or '
+                    'correct num_classes'
                 )
             adjacency = normalize_edges(torch.from_numpy(self.graph.matrix.copy()), edge_norm)
         elif not learnable:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .attention_chunks import MIN_WEIGHT, ImagePairs
+from .attention_chunks import LOG2, MIN_WEIGHT, ImagePairs
 from .geometry import centre_and_size, wave_numbers
 
 
@@ -38,21 +38,21 @@ def geometry_attention(
     paper writes it, `w exp(s) / sum w exp(s)`, without the logarithm. Computed in float32 or wider whatever the inputs.
 
     Args:
-        query: (B, H, N, d).
-        key: (B, H, M, d), finite where masked, too.
-        value: (B, H, M, e), finite where masked, too.
-        query_boxes: (B, N, 4) xyxy; boxes are data, no gradient reaches them.
-        key_boxes: (B, M, 4) xyxy.
+        query: (N, H, d), rows of all images one after the other.
+        key: (M, H, d), likewise; finite where masked, too.
+        value: (M, H, e), likewise.
+        query_boxes: (N, 4) xyxy; boxes are data, no gradient reaches them.
+        key_boxes: (M, 4) xyxy.
         weight: (H, dim) linear layer on the sine embedding, see :func:`.geometry.sine_embedding`.
         bias: (H,) of the same layer.
-        counts: queries of each image; rows after them are padding, cost nothing and come out as zeros.
-        key_counts: keys of each image, likewise; at least one for an image that has queries.
-        key_mask: (B, M) bool, False where there is no key among these; None if there is none missing.
+        counts: queries of each image, N together.
+        key_counts: keys of each image, M together.
+        key_mask: (M,) bool, False for what is no key; None: all are.
         kind: see :func:`.geometry.box_geometry`.
         wave_len: see :func:`.geometry.sine_embedding`.
 
     Returns:
-        (B, H, N, e) in the type of `query`; zeros for an image without any key.
+        (N, H, e) in the type of `query`; zeros where the image has no key.
     """
     with torch.autocast(query.device.type, enabled=False):
         dtype = torch.promote_types(query.dtype, torch.float32)
@@ -65,7 +65,7 @@ def geometry_attention(
         if key_mask is not None:
             blocked = torch.zeros_like(key_mask, dtype=dtype).masked_fill(~key_mask, float('-inf'))
         out, _ = _attend(
-            query.to(dtype) * query.shape[-1] ** -0.5,
+            query.to(dtype),
             key.to(dtype),
             value.to(dtype),
             shift_weight,
@@ -94,21 +94,21 @@ def _half_angle(weight: Tensor) -> tuple[Tensor, Tensor]:
 def _size_factors(
     weight: Tensor, bias: Tensor, size_q: Tensor, size_k: Tensor, wave_len: float
 ) -> tuple[Tensor, Tensor]:
-    """(B, N, H, K) and (B, M, K) whose product over K is the part of the linear layer that sees the sizes, and `bias`.
+    """(H, N, K) and (M, K) whose product over K is the part of the linear layer that sees the sizes, and `bias`.
 
     `s sin(a - b) + c cos(a - b) = (s sin a + c cos a) cos b + (c sin a - s cos a) sin b`. The angles are computed in
     float64: as difference of two rounded ones the angle would be less precise than it is in the embedding.
     """
     sines, cosines = weight.unflatten(1, (2, 2, -1)).unbind(2)
+    sines, cosines = sines[:, None], cosines[:, None]
     numbers = wave_numbers(sines.shape[-1], wave_len, torch.float64, weight.device)
     (sin_q, cos_q), (sin_k, cos_k) = (
         (angle.sin().to(weight.dtype), angle.cos().to(weight.dtype))
         for angle in (size.double().log()[..., None] * numbers for size in (size_q, size_k))
     )
-    sin_q, cos_q = sin_q[:, :, None], cos_q[:, :, None]
-    constant = bias[:, None].expand(*sin_q.shape[:2], -1, -1)
-    factors = [(sines * sin_q + cosines * cos_q).flatten(3), (cosines * sin_q - sines * cos_q).flatten(3), constant]
-    waves = [cos_k.flatten(2), sin_k.flatten(2), torch.ones_like(cos_k[..., 0, :1])]
+    constant = bias[:, None, None].expand(-1, len(size_q), -1)
+    factors = [(sines * sin_q + cosines * cos_q).flatten(2), (cosines * sin_q - sines * cos_q).flatten(2), constant]
+    waves = [cos_k.flatten(1), sin_k.flatten(1), torch.ones_like(cos_k[:, 0, :1])]
     return torch.cat(factors, dim=-1), torch.cat(waves, dim=-1)
 
 
@@ -128,23 +128,24 @@ def _attend(
     kind: str,
     wave_len: float,
 ) -> tuple[Tensor, Tensor]:
-    """Output (B, H, N, e) and logarithm of the softmax's denominator (B, H, N, 1)."""
-    out = value.new_zeros((*query.shape[:3], value.shape[3]))
-    log_total = query.new_zeros((*query.shape[:3], 1))
+    """Output (N, H, e) and binary logarithm of the softmax's denominator (H, N, 1)."""
+    out = value.new_zeros((*query.shape[:2], value.shape[2]))
+    log_total = query.new_zeros((*factors.shape[:2], 1))
     # Without any key all scores are -inf: these two finite numbers make exp(-inf) / total, that is zero, of them.
     lowest, tiny = torch.finfo(query.dtype).min, torch.finfo(query.dtype).tiny
     rest = (shift_weight, factors, waves, query_boxes, key_centres, blocked, counts, key_counts, kind, wave_len)
-    for index in range(len(counts)):
-        image = ImagePairs(index, query, key, value, *rest)
-        for rows in image.chunks():
-            score = image.scores(rows)
+    for image in range(len(counts)):
+        pairs = ImagePairs(image, query, key, value, *rest)
+        image_out, image_total = out[pairs.rows].transpose(0, 1), log_total[:, pairs.rows]
+        for rows in pairs.chunks():
+            score = pairs.scores(rows)
             top = score.amax(-1, keepdim=True).clamp_(min=lowest)
-            score.sub_(top).exp_()
-            for inside, part in image.parts(rows):
-                score[:, inside] *= image.geometry(part, image.embed(part)).clamp_(min=MIN_WEIGHT)
+            score.sub_(top).exp2_()
+            for inside, part in pairs.parts(rows):
+                score[:, inside] *= pairs.geometry(part, pairs.embed(part))
             total = score.sum(-1, keepdim=True).clamp_(min=tiny)
-            out[index, :, rows] = torch.bmm(score, image.value).div_(total)
-            log_total[index, :, rows] = total.log_().add_(top)
+            image_out[:, rows] = torch.bmm(score, pairs.value).div_(total)
+            image_total[:, rows] = total.log2_().add_(top)
     return out, log_total
 
 
@@ -168,42 +169,55 @@ def _attend_backward(
     wave_len: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, shift_weight and factors."""
-    grad_query, grad_key, grad_value = (torch.zeros_like(x) for x in (query, key, value))
+    # Heads first, as the products want them; the way back is a view.
+    grad_query, grad_key, grad_value = (x.new_zeros((x.shape[1], x.shape[0], x.shape[2])) for x in (query, key, value))
     grad_weight, grad_factors = torch.zeros_like(shift_weight), torch.zeros_like(factors)
-    mean = (grad * out).sum(-1, keepdim=True)
     rest = (shift_weight, factors, waves, query_boxes, key_centres, blocked, counts, key_counts, kind, wave_len)
-    for index in range(len(counts)):
-        image = ImagePairs(index, query, key, value, *rest)
-        keys = key_counts[index]
-        for rows in image.chunks():
-            upstream = grad[index, :, rows]
+    for image in range(len(counts)):
+        pairs = ImagePairs(image, query, key, value, *rest)
+        upstream, image_out = grad[pairs.rows].transpose(0, 1).contiguous(), out[pairs.rows].transpose(0, 1)
+        image_total, image_factors = log_total[:, pairs.rows], grad_factors[:, pairs.rows]
+        image_query, image_key, image_value = (
+            grad_query[:, pairs.rows],
+            grad_key[:, pairs.keys],
+            grad_value[:, pairs.keys],
+        )
+        for rows in pairs.chunks():
             # exp(s) / sum w exp(s): times w the attention, times the gradient of the logit the gradient of w.
-            share = image.scores(rows).sub_(log_total[index, :, rows]).exp_()
-            grad_score = torch.bmm(upstream, image.value.transpose(1, 2)).sub_(mean[index, :, rows])
-            for inside, part in image.parts(rows):
-                embedding = image.embed(part)
-                raw = image.geometry(part, embedding)
-                grad_geometry = share[:, inside] * grad_score[:, inside]
-                grad_raw = torch.ops.aten.threshold_backward(grad_geometry, raw, MIN_WEIGHT)
-                geometry = raw.clamp_(min=MIN_WEIGHT)
+            share = pairs.scores(rows).sub_(image_total[:, rows]).exp2_()
+            mean = (upstream[:, rows] * image_out[:, rows]).sum(-1, keepdim=True)
+            grad_score = pairs.grad_scores(upstream[:, rows]).sub_(mean)
+            for inside, part in pairs.parts(rows):
+                embedding = pairs.embed(part)
+                geometry = pairs.geometry(part, embedding)
+                grad_geometry = pairs.grad_geometry(share[:, inside], grad_score[:, inside])
                 share[:, inside] *= geometry
                 torch.mul(grad_geometry, geometry, out=grad_score[:, inside])
-                grad_weight += grad_raw.flatten(1) @ embedding.T
-                grad_factors[index, part] = (grad_raw @ image.waves).transpose(0, 1)
-            grad_value[index, :, :keys].baddbmm_(share.transpose(1, 2), upstream)
-            grad_query[index, :, rows] = torch.bmm(grad_score, image.key)
-            grad_key[index, :, :keys].baddbmm_(grad_score.transpose(1, 2), image.query[:, rows])
-    return grad_query, grad_key, grad_value, grad_weight, grad_factors
+                # No gradient where the geometry is at its floor.
+                torch.ops.aten.threshold_backward(grad_geometry, geometry, MIN_WEIGHT, grad_input=grad_geometry)
+                grad_weight += grad_geometry.flatten(1) @ embedding.T
+                # The last wave is constant: a sum is cheaper than one column more in the product.
+                image_factors[:, part, :-1] = grad_geometry @ pairs.waves[:, :-1]
+                image_factors[:, part, -1] = grad_geometry.sum(-1)
+            image_value.baddbmm_(share.transpose(1, 2), upstream[:, rows])
+            image_query[:, rows] = torch.bmm(grad_score, pairs.key)
+            image_key.baddbmm_(grad_score.transpose(1, 2), pairs.query[:, rows])
+    grad_query *= query.shape[-1] ** -0.5
+    grad_key *= LOG2
+    query_rows, key_rows, value_rows = (x.transpose(0, 1) for x in (grad_query, grad_key, grad_value))
+    return query_rows, key_rows, value_rows, grad_weight, grad_factors
 
 
 @_attend.register_fake
 def _(query: Tensor, key: Tensor, value: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
-    return value.new_empty((*query.shape[:3], value.shape[3])), query.new_empty((*query.shape[:3], 1))
+    rows, heads = query.shape[:2]
+    return value.new_empty((rows, heads, value.shape[2])), query.new_empty((heads, rows, 1))
 
 
 @_attend_backward.register_fake
 def _(grad: Tensor, out: Tensor, log_total: Tensor, *inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(x) for x in inputs[:5])
+    heads_first = (x.new_empty((x.shape[1], x.shape[0], x.shape[2])) for x in inputs[:3])
+    return *(x.transpose(0, 1) for x in heads_first), *(torch.empty_like(x) for x in inputs[3:5])
 
 
 def _keep(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:

@@ -9,7 +9,7 @@ from .attention_chunks import MIN_WEIGHT
 from .base import BaseRelation, Packing, RelationContext, RelationOutput, check_positive
 from .fused_attention import geometry_attention
 from .geometry import GEOMETRIES, geometry_bias
-from .keys import KEYS, select_keys
+from .keys import KEYS, SelectedKeys, select_keys
 
 
 @MODELS.register_module()
@@ -110,16 +110,18 @@ class GeometryAttentionRelation(BaseRelation):
         self.check(ctx)
         packing = Packing(ctx)
         selected = select_keys(ctx, packing, self.keys, self.key_num)
-        boxes = packing.pack(ctx.rois[:, 1:])
-        key_boxes = selected.take(boxes)
-        # Before packing, so that padding is not projected; few keys are chosen first.
-        query = self._split_heads(packing.pack(self.query(ctx.feats)))
+        feats, boxes = packing.group(ctx.feats), packing.group(ctx.rois[:, 1:])
+        # Rows of all images one after the other: padding would be projected, stored and differentiated.
         if self.key_num is None:
-            key, value = (packing.pack(layer(ctx.feats)) for layer in (self.key, self.value))
+            key_feats, key_boxes, key_counts = feats, boxes, packing.counts
+            mask = None if self.keys == 'all' else packing.group(packing.unpack(selected.mask))
         else:
-            key_feats = selected.take(packing.pack(ctx.feats))
-            key, value = self.key(key_feats), self.value(key_feats)
-        key, value = self._split_heads(key), self._split_heads(value)
+            key_feats, key_boxes = (selected.take(packing.pack(x)).flatten(0, 1) for x in (ctx.feats, ctx.rois[:, 1:]))
+            key_counts, mask = (selected.mask.shape[1],) * len(packing.counts), selected.mask.flatten()
+        query, key, value = (
+            layer(x).unflatten(-1, (self.heads, -1))
+            for layer, x in ((self.query, feats), (self.key, key_feats), (self.value, key_feats))
+        )
         out = geometry_attention(
             query,
             key,
@@ -129,13 +131,18 @@ class GeometryAttentionRelation(BaseRelation):
             self.geometry.weight,
             self.geometry.bias,
             packing.counts,
-            selected.counts,
-            None if self.keys == 'all' else selected.mask,
+            key_counts,
+            mask,
             self.geom,
             self.wave_len,
         )
-        maps = {}
-        if ctx.want_maps:
-            attention = attention_weights(query, key, self.attention_bias(boxes, key_boxes), selected.mask)
-            maps = {'attention': attention, 'key_index': selected.index}
-        return RelationOutput(packing.unpack(out.transpose(1, 2).flatten(2)), maps=maps)
+        maps = self._maps(ctx, packing, selected) if ctx.want_maps else {}
+        return RelationOutput(packing.ungroup(out.flatten(1)), maps=maps)
+
+    @torch.no_grad()
+    def _maps(self, ctx: RelationContext, packing: Packing, selected: SelectedKeys) -> dict[str, Tensor]:
+        """The attention, which `forward` never has as a whole."""
+        feats, boxes = packing.pack(ctx.feats), packing.pack(ctx.rois[:, 1:])
+        query, key = self._split_heads(self.query(feats)), self._split_heads(self.key(selected.take(feats)))
+        bias = self.attention_bias(boxes, selected.take(boxes))
+        return {'attention': attention_weights(query, key, bias, selected.mask), 'key_index': selected.index}

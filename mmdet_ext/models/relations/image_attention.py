@@ -8,6 +8,8 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from .base import check_positive
+
 
 class ImageCategoryAttention(BaseModule):
     """`a_b = softmax(q_b M^T)`, `q_b` from the feature maps (Reasoning-RCNN, section 3.3).
@@ -35,7 +37,10 @@ class ImageCategoryAttention(BaseModule):
         strides: Sequence[int] = (4, 8, 16, 32, 64),
     ) -> None:
         super().__init__()
-        if not levels or max(levels) >= len(strides) or min(levels) < 0:
+        check_positive('in_channels', in_channels, 'ImageCategoryAttention')
+        check_positive('mid_channels', mid_channels, 'ImageCategoryAttention')
+        listed = isinstance(levels, list | tuple) and all(isinstance(level, int) for level in levels)
+        if not listed or not levels or max(levels) >= len(strides) or min(levels) < 0:
             raise ValueError(
                 f'ImageCategoryAttention: levels={levels} must name some of the {len(strides)} strides {strides}'
             )
@@ -86,7 +91,8 @@ class ImageCategoryAttention(BaseModule):
         levels = zip(self.levels, self.strides, strict=True)
         maps = torch.cat([self._resize(feature_maps[level], stride, size) for level, stride in levels], dim=1)
         valid = torch.div(img_shapes + self.stride - 1, self.stride, rounding_mode='floor')
-        hidden = self.conv(maps * self._inside(valid, size))
+        # Not a product: padding may hold anything, and zero times NaN is NaN.
+        hidden = self.conv(torch.where(self._inside(valid, size), maps, 0))
         inside = self._inside(torch.div(valid + 1, 2, rounding_mode='floor'), hidden.shape[-2:])
         mean = (hidden * inside).sum((2, 3)) / inside.sum((2, 3)).clamp(min=1)
         return F.linear(self.fc(mean), pool).softmax(-1)

@@ -12,14 +12,10 @@ KEYS = ('all', 'nongt', 'topk', 'fg')
 
 @dataclass
 class SelectedKeys:
-    """index: (B, M) rows of the packed batch; mask: (B, M) bool, False where there is no key.
-
-    counts: per image, how many of its M places can hold a key at all: the rest is padding.
-    """
+    """index: (B, M) rows of the packed batch; mask: (B, M) bool, False where there is no key."""
 
     index: Tensor
     mask: Tensor
-    counts: tuple[int, ...]
 
     def take(self, packed: Tensor) -> Tensor:
         """(B, Nmax, d) -> (B, M, d)."""
@@ -53,8 +49,7 @@ def select_keys(ctx: RelationContext, packing: Packing, keys: str, key_num: int 
         mask = mask & packing.pack(ctx.cls_logits.argmax(-1) != ctx.cls_logits.shape[-1] - 1)
     if key_num is None or ctx.cls_logits is None:
         index = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
-        return SelectedKeys(index, mask, packing.counts)
+        return SelectedKeys(index, mask)
     score = packing.pack(foreground_score(ctx.cls_logits.detach())).masked_fill(~mask, -1.0)
     index = score.topk(min(key_num, mask.shape[1]), dim=1).indices
-    # Of an image with fewer RoIs than places the padding comes last: its score is the lowest.
-    return SelectedKeys(index, mask.gather(1, index), tuple(min(count, index.shape[1]) for count in packing.counts))
+    return SelectedKeys(index, mask.gather(1, index))

@@ -59,7 +59,7 @@ class ObjectCountRelation(BaseRelation):
 
     Args:
         in_channels: D, of the RoI features (they are not read; the width is kept for the common interface).
-        num_classes: C.
+        num_classes: C; a box head fills it in.
         out_channels: E.
         mid_channels: width between the two layers.
         key_num: most boxes per image that are counted, by foreground score.
@@ -70,11 +70,13 @@ class ObjectCountRelation(BaseRelation):
     """
 
     needs = frozenset({'cls_logits'})
+    fills = frozenset({'num_classes'})
+    gradient_to_feats = False
 
     def __init__(
         self,
         in_channels: int,
-        num_classes: int,
+        num_classes: int | None = None,
         out_channels: int = 64,
         mid_channels: int = 64,
         key_num: int = 100,
@@ -91,10 +93,10 @@ class ObjectCountRelation(BaseRelation):
         is_pair = isinstance(same_iou, tuple | list) and len(same_iou) == 2
         if not is_pair or not 0 <= same_iou[0] < same_iou[1] <= 1:
             raise ValueError(f'ObjectCountRelation: same_iou={same_iou}, two overlaps 0 <= low < high <= 1 are wanted')
-        self.num_classes, self.key_num, self.detach = num_classes, key_num, detach
+        self.num_classes, self.key_num, self.detach = cast(int, num_classes), key_num, detach
         self.same_iou, self.sharpness = (same_iou[0], same_iou[1]), sharpness
         self.layers = nn.Sequential(
-            nn.Linear(num_classes, mid_channels), nn.ReLU(), nn.Linear(mid_channels, out_channels)
+            nn.Linear(self.num_classes, mid_channels), nn.ReLU(), nn.Linear(mid_channels, out_channels)
         )
 
     def forward(self, ctx: RelationContext) -> RelationOutput:

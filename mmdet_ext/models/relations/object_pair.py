@@ -27,6 +27,7 @@ class ObjectPairRelation(_BoxEmbeddingRelation):
             slots are filled by score anyway); `'fg'`, of these the RoIs that the base classifier does not call
             background; `'all'`, ground truth added in training, too, which does not exist at test time.
         proj: None for the embedding itself (E = K * em_dim), or the width E of a linear layer and ReLU after it.
+        out_channels: another way to say E: the width with `proj=True`, else it must be what follows from the others.
         geom: `'hu'` or `'log1p'`, see :func:`.geometry.box_geometry`.
         wave_len: longest wave length of the embedding.
         init_cfg: as in mmengine.
@@ -43,20 +44,31 @@ class ObjectPairRelation(_BoxEmbeddingRelation):
         em_dim: int = 64,
         key_num: int = 64,
         key: str = 'topk',
-        proj: int | None = None,
+        proj: int | bool | None = None,
         geom: str = 'hu',
         wave_len: float = 1000.0,
+        out_channels: int | None = None,
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         check_positive('key_num', key_num, 'ObjectPairRelation')
-        if proj is not None:
-            check_positive('proj', proj, 'ObjectPairRelation')
+        check_positive('em_dim', em_dim, 'ObjectPairRelation')
+        if proj is True and out_channels is None:
+            raise ValueError('ObjectPairRelation: proj=True needs out_channels, or write the width as proj')
+        width = out_channels if proj is True else None if proj is False else proj
+        if width is not None:
+            check_positive('proj', width, 'ObjectPairRelation')
+        follows = width or key_num * em_dim
+        if out_channels not in (None, follows):
+            raise ValueError(
+                f'ObjectPairRelation: out_channels={out_channels}, but key_num={key_num}, em_dim={em_dim} and '
+                f'proj={proj} give {follows}; leave it out, or set proj={out_channels}'
+            )
         if key not in KEYS:
             raise ValueError(f'ObjectPairRelation: key={key!r}, allowed are {KEYS}')
         init_cfg = init_cfg or dict(type='Xavier', layer='Linear')
-        super().__init__(in_channels, key_num, em_dim, wave_len, geom, proj, init_cfg)
+        super().__init__(in_channels, key_num, em_dim, wave_len, geom, width, init_cfg)
         self.key, self.key_num = key, key_num
-        self.proj = nn.Sequential(nn.Linear(key_num * em_dim, proj), nn.ReLU()) if proj else nn.Identity()
+        self.proj = nn.Sequential(nn.Linear(key_num * em_dim, width), nn.ReLU()) if width else nn.Identity()
 
     def forward(self, ctx: RelationContext) -> RelationOutput:
         """(N, E). Maps: `key_index` (B, M) packed rows of the keys in slot order, -1 where there is no key."""

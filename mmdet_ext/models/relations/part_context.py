@@ -32,13 +32,14 @@ class PartContextRelation(GeometryAttentionRelation):
         value: `'linear'`, or `'identity'`: head h averages its own slice of the part features (then E = D).
         split: `(rows, columns)`: each cell of such a grid over the part is a key, with its own box and its own feature.
             Without features of the cells in the context each cell has the feature of its part. None: whole parts.
-        part_channels: width of the part features; default D. To be named in a `RelationSequence` after a relation
-            that changes the width, for the parts keep theirs.
+        part_channels: width of the part features; default D, in a `RelationSequence` the D of its first member.
         init_cfg: as in mmengine.
 
     Raises:
         ValueError: an option outside of what is listed here.
     """
+
+    fills = frozenset({'part_channels'})
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """A graph over the boxes of an image: who listens to whom is learnt, how much depends on where they lie (SGRN)."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -53,7 +54,7 @@ class SpatialGraphRelation(BaseRelation):
         topk: neighbours per RoI in a learnt graph; None for every RoI of the image.
         node: what is passed along the graph. `'semantic'`: `softmax(logits) M`, the pool of the base classifier's
             weights; `'visual'`: ReLU of a linear layer (of width `layers[0]`) over `ctx.feats`; `'input'`: `ctx.feats`
-            as they are, for a place behind another relation in a `RelationSequence`. The learner always reads
+            as they are, the default behind another relation in a `RelationSequence`. The learner always reads
             `ctx.feats`: RoI features, or what the relation before hands on.
         layers: widths of the graph convolutions; E is the last.
         normalize_over: `'neighbours'` or `'kernels'`, see :func:`.spatial_kernels.neighbour_weights`.
@@ -73,7 +74,8 @@ class SpatialGraphRelation(BaseRelation):
         ValueError: an option outside of what is listed here.
     """
 
-    reads_pool = True
+    fills = frozenset({'pool_channels'})
+    behind = MappingProxyType({'node': 'input'})
 
     def __init__(
         self,
@@ -111,8 +113,8 @@ class SpatialGraphRelation(BaseRelation):
         check_positive('n_kernels', n_kernels, 'SpatialGraphRelation')
         if topk is not None:
             check_positive('topk', topk, 'SpatialGraphRelation')
-        if not 0 <= dropout < 1:
-            raise ValueError(f'SpatialGraphRelation: dropout={dropout}, a probability 0 <= p < 1 is wanted')
+        if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+            raise ValueError(f'SpatialGraphRelation: dropout={dropout!r}, a probability 0 <= p < 1 is wanted')
         odd = [] if kernel == 'none' else [width for width in layers if width % n_kernels]
         if odd:
             raise ValueError(
@@ -127,6 +129,7 @@ class SpatialGraphRelation(BaseRelation):
         if node == 'semantic':
             self.needs = frozenset({'cls_logits', 'cls_weight'})
         self.learner = _mlp(in_channels, learner) if adjacency == 'learnt' else None
+        self.gradient_to_feats = node != 'semantic' or (self.learner is not None and not detach_learner)
         self.embed = _mlp(in_channels, layers[:1]) if node == 'visual' else None
         width = {'semantic': self.pool_channels + pool_bias, 'visual': layers[0], 'input': in_channels}[node]
         # One linear layer holds the K projections of a layer side by side.
@@ -189,7 +192,8 @@ class SpatialGraphRelation(BaseRelation):
                 values = self.projects[layer](self.dropout(F.relu(feats)))
             if layer == 1 and self.weight_once:
                 log_edges = log_shares(torch.where(log_edges.isneginf(), log_edges, 0))
-            if torch.is_grad_enabled():
+            # A compiler chooses by itself what to keep, and torch's cannot trace two of these with dynamic sizes.
+            if torch.is_grad_enabled() and not torch.compiler.is_compiling():
                 weights = checkpoint(
                     self._weights, offsets, log_edges, layer, use_reentrant=False, preserve_rng_state=False
                 )

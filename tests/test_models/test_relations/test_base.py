@@ -1,9 +1,13 @@
 """The contract of every relation, and the packing of RoIs."""
 
+import inspect
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch.testing import assert_close
 
 from mmdet_ext.models.relations import BaseRelation, Packing, Parts
@@ -11,9 +15,11 @@ from mmdet_ext.models.relations.base import check_part_names, check_positive
 
 from ..relation_case import (
     FIXED,
+    IMG_SHAPES,
     PAIRWISE,
     PART_NAMES,
     RELATIONS,
+    STRIDES,
     WIDTH,
     WITH_PARTS,
     build,
@@ -26,6 +32,19 @@ from ..relation_case import (
 every_relation = pytest.mark.parametrize('name', RELATIONS)
 every_learning_relation = pytest.mark.parametrize('name', [name for name in RELATIONS if name not in FIXED])
 with_parts = pytest.mark.parametrize('name', WITH_PARTS)
+# Duplicates of the best push out the others where the best few are chosen: keys, slots, counted boxes, neighbours.
+BY_RANK = [
+    'geometry_topk',
+    'geometry_fg_num',
+    'count_few',
+    'pair',
+    'pair_topk',
+    'pair_fg',
+    'spatial',
+    'spatial_none',
+    'spatial_kernels',
+]
+READS_POOL = [name for name in RELATIONS if 'cls_weight' in build(name).needs]
 
 
 def backward(relation, loss):
@@ -70,6 +89,27 @@ def test_rois_of_another_image_change_nothing(name):
     extra.rois[4:, 1:] += torch.rand(40, 4) * 9
     extra.feats[4:] = 7
     assert_close(relation(extra).feats[:4], relation(ctx).feats[:4])
+
+
+@every_relation
+def test_duplicates_of_every_roi_change_nothing_but_ranks(name):
+    """A mean over RoIs and a count of objects do not grow with the number of proposals."""
+    relation, ctx = build(name, torch.float64), make_context((5, 0, 4), torch.float64)
+    rows = torch.arange(9).repeat_interleave(3)
+    before, after = relation(ctx).feats[rows], relation(pick_rows(ctx, rows)).feats
+    assert torch.allclose(after, before) == (name not in BY_RANK)
+
+
+@every_relation
+def test_a_larger_batch_mate_changes_nothing(name):
+    """Alone, the feature maps of an image end where it ends; in a batch they go on, with what the padding gives."""
+    relation, ctx = build(name, torch.float64), make_context(dtype=torch.float64)
+    together = relation(ctx).feats
+    for image, (height, width) in enumerate(IMG_SHAPES):
+        alone = pick_image(ctx, image)
+        levels = zip(alone.feature_maps, STRIDES, strict=True)
+        maps = tuple(level[..., : -(-height // stride), : -(-width // stride)] for level, stride in levels)
+        assert_close(relation(replace(alone, feature_maps=maps)).feats, together[ctx.rois[:, 0] == image])
 
 
 @every_relation
@@ -138,6 +178,34 @@ def test_gradients(name):
     assert torch.autograd.gradcheck(run, inputs, fast_mode=True, atol=1e-4)
 
 
+@pytest.mark.parametrize('detach', [True, False])
+@pytest.mark.parametrize('name', READS_POOL)
+def test_gradients_to_the_base_classifier(name, detach):
+    relation, ctx = build(name, torch.float64).train(), make_context(dtype=torch.float64)
+    readers = [module for module in relation.modules() if hasattr(module, 'detach_pool')]
+    for reader in readers:
+        reader.detach_pool = detach
+    ctx.cls_weight.requires_grad_()
+    ctx.cls_logits.requires_grad_()
+    relation(ctx).feats.square().sum().backward()
+    assert (ctx.cls_weight.grad is None) == detach
+    assert detach or ctx.cls_weight.grad.any()
+    # The class of highest score is a constant.
+    soft = any(reader.mapping == 'soft' for reader in readers)
+    assert (ctx.cls_logits.grad is not None) == soft
+    assert not soft or ctx.cls_logits.grad.any()
+
+
+@every_relation
+def test_what_stands_before_learns_as_far_as_is_said(name):
+    relation, ctx = build(name, torch.float64), make_context(dtype=torch.float64)
+    ctx.feats.requires_grad_()
+    out = relation(ctx).feats
+    if out.requires_grad:
+        out.square().sum().backward()
+    assert (ctx.feats.grad is not None) == relation.gradient_to_feats
+
+
 @every_relation
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_half_precision(name, dtype):
@@ -187,8 +255,13 @@ def test_wrong_width_names_both_numbers(name):
 
 def test_rows_must_match():
     ctx = make_context()
-    with pytest.raises(ValueError, match='12 feature rows for 13 RoIs'):
+    with pytest.raises(ValueError, match='feats has 12 rows for 13 RoIs'):
         build('geometry')(replace(ctx, feats=ctx.feats[:-1]))
+    for field in ('cls_logits', 'key_valid'):
+        with pytest.raises(ValueError, match=f'{field} has 12 rows for 13 RoIs'):
+            build('geometry')(replace(ctx, **{field: getattr(ctx, field)[:-1]}))
+    with pytest.raises(ValueError, match=r'rois must be \(N, 5\).* got the shape \(13, 4\)'):
+        build('geometry')(replace(ctx, rois=ctx.rois[:, 1:]))
 
 
 @pytest.mark.parametrize(
@@ -232,6 +305,26 @@ def test_maps_are_there_when_wanted_only(name):
         if key.endswith('attention'):
             assert_close(value.sum(-1), torch.ones(value.shape[:-1]))
     assert maps or name in ('graph', 'soft_mapping', 'part_geometry')
+
+
+@every_relation
+def test_maps_are_documented_and_can_be_drawn(name):
+    relation, ctx = build(name).train(), make_context((4, 0, 3), want_maps=True)
+    for values in (ctx.feats, ctx.cls_logits, ctx.cls_weight):
+        values.requires_grad_()
+    axes = Figure().subplots()
+    for key, value in relation(ctx).maps.items():
+        owner, *names = relation, *key.split('.')
+        for place in names[:-1]:
+            # Compositions put the place and the class of the member in front.
+            owner = owner.members[int(place.split('_')[0])]
+            assert place.split('_')[1] == type(owner).__name__
+        # Maps of a layer end with its number.
+        assert f'`{re.sub("[0-9]+$", "i", names[-1])}`' in inspect.getdoc(type(owner).forward)
+        assert not value.requires_grad
+        assert torch.isfinite(value).all()
+        assert 1 <= value.ndim <= 4
+        axes.imshow(np.atleast_2d(value.reshape(-1, *value.shape[-2:])[0] if value.ndim > 2 else value))
 
 
 @with_parts

@@ -185,6 +185,12 @@ def test_options_out_of_range(options):
         CategoryGraphRelation(WIDTH, **options)
 
 
+@pytest.mark.parametrize('pool_channels', [0, -4, '8'])
+def test_pool_channels_out_of_range(pool_channels):
+    with pytest.raises(ValueError, match=f'pool_channels must be a positive int, got {pool_channels!r}'):
+        CategoryGraphRelation(WIDTH, pool_channels=pool_channels)
+
+
 @pytest.mark.parametrize('graph', [None, 3])
 def test_graph_is_a_path_or_a_word(graph):
     with pytest.raises(ValueError, match=f"graph={graph}, allowed are 'identity', 'none' and the path"):
@@ -209,7 +215,7 @@ def test_edge_norm_without_edges(graph):
 
 def test_num_classes_of_a_file_must_agree(graph_file):
     assert CategoryGraphRelation(WIDTH, graph_file, num_classes=NUM_CLASSES).adjacency.shape == (4, 4)
-    with pytest.raises(ValueError, match=r'num_classes=5 but .*three.catgraph.json has 3 classes'):
+    with pytest.raises(ValueError, match=r'num_classes=5 .* but .*three.catgraph.json has 3 classes'):
         CategoryGraphRelation(WIDTH, graph_file, num_classes=5)
 
 

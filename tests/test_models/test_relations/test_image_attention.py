@@ -68,7 +68,13 @@ def test_the_middle_level_is_the_reference():
     assert build((3,)).stride == 32
 
 
-@pytest.mark.parametrize('levels', [(), (4,), (-1, 0)])
+@pytest.mark.parametrize('options', [dict(in_channels='x'), dict(mid_channels=-1)])
+def test_widths_that_are_none(options):
+    with pytest.raises(ValueError, match=f'ImageCategoryAttention: {next(iter(options))} must be a positive int'):
+        ImageCategoryAttention(5, **{'in_channels': 2, **options})
+
+
+@pytest.mark.parametrize('levels', [(), (4,), (-1, 0), 2, '12'])
 def test_levels_out_of_range(levels):
     with pytest.raises(ValueError, match='must name some of the 4 strides'):
         build(levels)

@@ -37,9 +37,6 @@ def test_equals_a_slow_reference(keys, key_num, counts, flags):
     selected = select_keys(ctx, packing, keys, key_num)
     rows = selected.take(packing.pack(torch.arange(len(ctx.rois))[:, None]))[..., 0]
     assert [row[mask].tolist() for row, mask in zip(rows, selected.mask, strict=True)] == slow_keys(ctx, keys, key_num)
-    # Behind the counted places there are no keys.
-    assert not any(mask[count:].any() for mask, count in zip(selected.mask, selected.counts, strict=True))
-    assert all(count <= number for count, number in zip(selected.counts, counts, strict=True))
 
 
 @pytest.mark.parametrize('keys', ['all', 'nongt'])

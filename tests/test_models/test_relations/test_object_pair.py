@@ -130,9 +130,19 @@ def test_compiles_without_graph_break(name):
         (dict(key_num=0), 'key_num must be a positive int, got 0'),
         (dict(key_num=None), 'key_num must be a positive int, got None'),
         (dict(proj=0), 'proj must be a positive int, got 0'),
+        (dict(proj=True), 'proj=True needs out_channels'),
+        (dict(proj=8, out_channels=9), 'out_channels=9, but .* give 8; .* set proj=9'),
         (dict(key='gt'), r"key='gt', allowed are \('all', 'nongt', 'topk', 'fg'\)"),
     ],
 )
 def test_options_that_do_not_fit(options, sentence):
     with pytest.raises(ValueError, match=f'^ObjectPairRelation: {sentence}'):
         ObjectPairRelation(**options)
+
+
+def test_the_width_may_be_called_out_channels():
+    for options in (dict(proj=True, out_channels=9), dict(proj=9, out_channels=9), dict(proj=9)):
+        assert ObjectPairRelation(em_dim=8, key_num=2, **options).proj[0].out_features == 9
+    for options in (dict(proj=False), dict(out_channels=16), dict()):
+        relation = ObjectPairRelation(em_dim=8, key_num=2, **options)
+        assert (relation.out_channels, list(relation.parameters())) == (16, [])

@@ -167,12 +167,12 @@ def test_maps_are_what_the_features_were_made_of(name):
 
 
 def test_after_a_relation_that_changes_the_width():
-    members = [dict(GEOMETRY, out_channels=8), dict(PART_CONTEXT, part_channels=WIDTH)]
+    members = [dict(GEOMETRY, out_channels=8), PART_CONTEXT]
     relation, ctx = RelationSequence(WIDTH, members), make_context()
     assert relation.part_splits == {(1, 1)}
     assert relation(ctx).feats.shape == (13, 8)
     with pytest.raises(ValueError, match=f'part features 8 wide, they are {WIDTH} wide; set part_channels={WIDTH}'):
-        RelationSequence(WIDTH, [members[0], PART_CONTEXT])(ctx)
+        RelationSequence(WIDTH, [members[0], dict(PART_CONTEXT, part_channels=8)])(ctx)
 
 
 @pytest.mark.parametrize('name', ['part_context', 'part_context_cells', 'part_context_split'])

@@ -403,6 +403,7 @@ def test_no_graph_break(name, training):
         (dict(learner=(8, -1)), 'every width in learner must be a positive int, got -1'),
         (dict(pool_channels=0), 'pool_channels must be a positive int, got 0'),
         (dict(dropout=1), 'dropout=1, a probability 0 <= p < 1'),
+        (dict(dropout='x'), "dropout='x', a probability"),
         (dict(dropout=-0.1), 'dropout=-0.1, a probability'),
     ],
 )

@@ -17,6 +17,24 @@ PARTS = [
     dict(type='PartContextRelation', part_names=PART_NAMES[:2], heads=4, key_dim=4, geom_dim=8),
     dict(type='PartContextRelation', part_names=PART_NAMES[1:], heads=4, key_dim=4, geom_dim=8, split=(2, 1)),
 ]
+# Every relation, small, for ten classes and feature maps of 16 channels.
+EVERY = [
+    dict(type='GeometryAttentionRelation', heads=4, key_dim=4, geom_dim=16, keys='nongt'),
+    dict(type='CategoryGraphRelation', out_channels=8, attention=dict(in_channels=16, mid_channels=4)),
+    dict(type='CategoryGraphRelation', out_channels=8, mapping='argmax', learnable=True, num_classes=10),
+    dict(type='SoftMappingRelation', out_channels=8),
+    dict(type='ObjectCountRelation', num_classes=10, out_channels=8),
+    dict(type='ObjectPairRelation', em_dim=8, key_num=4, proj=8),
+    dict(type='SpatialGraphRelation', n_kernels=2, layers=(8, 6), learner=(8, 8)),
+    *PARTS,
+    dict(
+        type='RelationSequence',
+        relations=[
+            dict(type='SoftMappingRelation', out_channels=8),
+            dict(type='SpatialGraphRelation', kernel='relu', n_kernels=2, layers=(8,), adjacency='dense', node='input'),
+        ],
+    ),
+]
 STRIDES = (4, 8, 16, 32, 64)
 
 

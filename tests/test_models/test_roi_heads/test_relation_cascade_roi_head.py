@@ -17,7 +17,7 @@ from mmdet_ext.models.roi_heads.bbox_heads import RelationBBoxHead
 
 from ..relation_case import GEOMETRY
 from ..small_detector import small_cascade_config, small_config
-from .roi_case import PARTS, Heads, add_parts, build, demo_inputs, record, total, unused
+from .roi_case import EVERY, PARTS, Heads, add_parts, build, demo_inputs, record, total, unused
 
 GRAPH = dict(type='CategoryGraphRelation', out_channels=8)
 SOFT = dict(type='SoftMappingRelation', out_channels=8)
@@ -539,12 +539,19 @@ def single():
     return cfg
 
 
+def everything():
+    cfg = small_config()
+    cfg.model.roi_head.bbox_head.relations = deepcopy(EVERY)
+    return cfg
+
+
 # Config, proposals per image, images without ground truth.
 SPLITS = {
     'uneven': (cascade, (12, 5), ()),
     'negative': (cascade, (9, 4), (1,)),
     'empty': (cascade, (12, 0), (1,)),
     'single_empty': (single, (12, 0), (1,)),
+    'everything_empty': (everything, (12, 0), (1,)),
 }
 
 

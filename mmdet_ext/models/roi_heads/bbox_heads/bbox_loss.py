@@ -14,6 +14,9 @@ from torch import Tensor
 def weigh_background(loss_cls: dict | None, bg_weight: float, num_classes: int) -> dict:
     """The config of a classification loss (None: cross entropy), with `bg_weight` as weight of the background.
 
+    As everywhere in mmdet the weighted sum is divided by the number of RoIs; torch's `cross_entropy` divides by the sum
+    of the weights, so there the same weight gives a loss of another scale.
+
     Raises:
         ValueError: the loss has class weights already, or takes none.
     """

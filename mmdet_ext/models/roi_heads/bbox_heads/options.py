@@ -1,9 +1,7 @@
 """What a config may say about a relation box head, and what becomes of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from mmdet.registry import MODELS
 
 from .fusion import FUSIONS
 
@@ -49,19 +47,15 @@ def check_options(
             raise ValueError(f'RelationBBoxHead classifies and regresses: {name} must be True')
 
 
-def name_pool_channels(relation: Any, pool_channels: int) -> Any:
-    """The config with `pool_channels` for every relation that reads the pool and names none; compositions recursively.
-
-    Whatever is no config is left for the registry, or the composition it stands in, to complain about.
-    """
-    if not isinstance(relation, Mapping):
-        return relation
-    kind = relation.get('type')
-    kind = MODELS.get(kind) if isinstance(kind, str) else kind
-    named = dict(relation)
-    if getattr(kind, 'reads_pool', False):
-        named.setdefault('pool_channels', pool_channels)
-    members = relation.get('relations')
-    if isinstance(members, Sequence):
-        named['relations'] = [name_pool_channels(member, pool_channels) for member in members]
-    return named
+def check_values(relations: Any, base_loss_weight: Any, bg_weight: Any, frozen: Any) -> None:
+    """Raise a `ValueError` with a sentence where one of these options of `RelationBBoxHead` is of the wrong kind."""
+    if not isinstance(relations, dict | list | tuple):
+        raise ValueError(f'RelationBBoxHead: relations must be a dict or a list of them, got {relations!r}')
+    for name, value in (('base_loss_weight', base_loss_weight), ('bg_weight', bg_weight)):
+        number = isinstance(value, int | float) and 0 <= value < float('inf')
+        if not number and (name, value) != ('bg_weight', None):
+            raise ValueError(f'RelationBBoxHead: {name} must be a number of at least 0, got {value!r}')
+    if not isinstance(frozen, list | tuple):
+        raise ValueError(
+            f"RelationBBoxHead: frozen must be a list of names of submodules, such as ['shared_fcs'], got {frozen!r}"
+        )

@@ -12,11 +12,12 @@ from mmengine.config import ConfigDict
 from mmengine.model import ModuleList
 from torch import Tensor, nn
 
-from mmdet_ext.models.relations import BaseRelation, RelationContext
+from mmdet_ext.models.relations import RelationContext
 
 from .bbox_loss import bbox_head_loss, loss_factors, weigh_background
+from .build_relations import build_relations
 from .fusion import RelationFusion
-from .options import check_options, name_pool_channels
+from .options import check_options, check_values
 from .part_feats import with_part_feats
 from .warm_start import WarmStartReport, warm_start
 
@@ -95,6 +96,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
         **kwargs: Any,
     ) -> None:
         check_options(fusion, insert, base_head, reg_source, external_scores, kwargs)
+        check_values(relations, base_loss_weight, bg_weight, frozen)
         kwargs.setdefault('num_shared_fcs', 2)
         if bg_weight is not None:
             kwargs['loss_cls'] = weigh_background(kwargs.get('loss_cls'), bg_weight, kwargs.get('num_classes', 80))
@@ -112,26 +114,18 @@ class RelationBBoxHead(ConvFCBBoxHead):
         self.warm_start_report: WarmStartReport | None = None
         width = self.shared_out_channels
         places = 1 if insert == 'after_fcs' else len(self.shared_fcs)
-        cfg = (
-            dict(relations) if isinstance(relations, dict) else dict(type='RelationParallel', relations=list(relations))
-        )
         self.insert = insert
-        cfg = name_pool_channels(cfg, width if pool_channels is None else pool_channels)
-        members: list[BaseRelation] = [MODELS.build({'in_channels': width, **cfg}) for _ in range(places)]
-        for relation in members:
-            scores = sorted(relation.needs & {'cls_logits', 'cls_weight'})
-            if scores and not (base_head or external_scores):
-                raise ValueError(
-                    f'{cfg["type"]} needs {" and ".join(scores)}, which only base_head=True or external_scores=True '
-                    'provides'
-                )
-        # mmengine's list passes `init_weights` on to its members, torch's does not.
-        self.relations = ModuleList(members)
-        fusions = [RelationFusion(fusion, width, relation.out_channels) for relation in members]
+        known = dict(
+            pool_channels=width if pool_channels is None else pool_channels,
+            part_channels=width,
+            num_classes=self.num_classes,
+        )
+        self.relations = build_relations(relations, places, width, known, base_head or external_scores)
+        fusions = [RelationFusion(fusion, width, relation.out_channels) for relation in self.relations]
         self.fusions = ModuleList(fusions)
         self.between = nn.ModuleList(
             nn.Linear(relation.out_channels, fc.out_features, bias=False)
-            for relation, fc in zip(members, self.shared_fcs[1:], strict=False)
+            for relation, fc in zip(self.relations, self.shared_fcs[1:], strict=False)
             if fusion == 'concat' and insert == 'after_each_fc'
         )
         self._build_predictors(fusions[-1].out_channels, base_head, default_init=kwargs.get('init_cfg') is None)

@@ -82,9 +82,11 @@ def _why_not(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor], 
     for key in (key for key in own if key.startswith(f'{target}.')):
         wanted = tuple(own[key].shape)
         wanted = (wanted[0], width) if key == f'{target}.weight' else wanted
-        given = state.get(key.removeprefix('base_'))
+        source = key.removeprefix('base_')
+        given = state.get(source)
         if given is None or tuple(given.shape) != wanted:
-            return f'{"nothing" if given is None else _shape(given)} in the checkpoint where {wanted} would fit'
+            found = 'missing' if given is None else _shape(given)
+            return f'{source} is {found} in the checkpoint where {wanted} would fit'
     return ''
 
 
@@ -174,5 +176,7 @@ def warm_start(head: 'RelationBBoxHead', state_dict: dict[str, Any], prefix: str
     for key in state:
         del state_dict[prefix + key]
     state_dict.update({prefix + key: value for key, value in new.items()})
-    print_log(str(report), logger='current')
+    # A checkpoint may be loaded twice, to see whether it fits and for good: said once.
+    if str(report) != str(head.warm_start_report):
+        print_log(str(report), logger='current')
     return report

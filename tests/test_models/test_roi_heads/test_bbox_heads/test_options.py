@@ -2,9 +2,6 @@
 
 import pytest
 
-from mmdet_ext.models.relations import CategoryGraphRelation
-from mmdet_ext.models.roi_heads.bbox_heads.options import name_pool_channels
-
 from ...relation_case import GEOMETRY, GRAPH
 from .head_case import COUNT, FC, FUSED, NUM_CLASSES, build_head
 
@@ -29,6 +26,11 @@ from .head_case import COUNT, FC, FUSED, NUM_CLASSES, build_head
         (dict(fusion='add'), "fusion='add' needs equal widths"),
         (dict(relations=[]), 'relations is empty'),
         (dict(relations=[3]), r'relations\[0\] must be a dict'),
+        (dict(relations=None), 'relations must be a dict or a list of them, got None'),
+        (dict(base_loss_weight='1'), "base_loss_weight must be a number of at least 0, got '1'"),
+        (dict(base_loss_weight=None), 'base_loss_weight must be a number of at least 0, got None'),
+        (dict(bg_weight=-1), 'bg_weight must be a number of at least 0, got -1'),
+        (dict(frozen='shared_fcs'), "frozen must be a list of names of submodules, .* got 'shared_fcs'"),
         (dict(relations=COUNT, base_head=False), 'ObjectCountRelation needs cls_logits, .* base_head=True'),
         (
             dict(bg_weight=0.5, loss_cls=dict(type='CrossEntropyLoss', class_weight=[1.0] * 4)),
@@ -46,29 +48,6 @@ def test_options_that_do_not_fit(options, sentence):
 
 
 class TestPoolChannels:
-    def test_every_reader_of_the_pool_that_names_none(self):
-        cfg = dict(
-            type='RelationParallel',
-            relations=[
-                GEOMETRY,
-                GRAPH,
-                dict(GRAPH, pool_channels=7),
-                dict(type='RelationSequence', relations=(dict(type=CategoryGraphRelation), dict(GEOMETRY))),
-            ],
-        )
-        before = repr(cfg)
-        named = name_pool_channels(cfg, 5)
-        assert repr(cfg) == before
-        geometry, graph, own, sequence = named['relations']
-        assert geometry == GEOMETRY
-        assert graph == dict(GRAPH, pool_channels=5)
-        assert own['pool_channels'] == 7
-        assert [member.get('pool_channels') for member in sequence['relations']] == [5, None]
-
-    @pytest.mark.parametrize('cfg', [3, dict(relations=3), dict(type='NoSuchRelation')])
-    def test_others_complain_of_what_is_no_relation(self, cfg):
-        assert name_pool_channels(cfg, 5) == cfg
-
     def test_reaches_the_relations_of_a_head(self):
         head = build_head([GRAPH], base_head=False, external_scores=True, pool_channels=9)
         assert head.relations[0].members[0].pool_channels == 9

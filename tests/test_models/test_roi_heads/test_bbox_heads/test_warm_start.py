@@ -207,11 +207,11 @@ class TestMisfits:
         fresh = dict(report.fresh)
         layers = {key.split('.')[0] for key in fresh} & set(PREDICTORS)
         assert layers == set(PREDICTORS)
-        assert fresh['fc_cls.weight'] == f'(9, {FC}) in the checkpoint where (4, {FC}) would fit'
+        assert fresh['fc_cls.weight'] == f'fc_cls.weight is (9, {FC}) in the checkpoint where (4, {FC}) would fit'
         assert keys(report.taken) == [f'shared_fcs.{i}.{name}' for i in (0, 1) for name in ('weight', 'bias')]
         assert (
             dict(report.dropped)['fc_reg.weight']
-            == f'(32, {FC}): (32, {FC}) in the checkpoint where (12, {FC}) would fit'
+            == f'(32, {FC}): fc_reg.weight is (32, {FC}) in the checkpoint where (12, {FC}) would fit'
         )
 
     def test_boxes_without_classes_fit_other_classes(self):
@@ -259,7 +259,8 @@ class TestMisfits:
         del state['fc_cls.bias']
         head = disturbed()
         head.load_state_dict(state)
-        assert ('fc_cls.weight', 'nothing in the checkpoint where (4,) would fit') in head.warm_start_report.fresh
+        reason = 'fc_cls.bias is missing in the checkpoint where (4,) would fit'
+        assert ('fc_cls.weight', reason) in head.warm_start_report.fresh
 
     @fusions
     def test_predictors_that_scale_with_their_input(self, fusion):
