@@ -1,5 +1,7 @@
 """Shared fixtures: the same random numbers for every test, one thread, and the devices at hand."""
 
+import copy
+import functools
 import os
 import random
 from pathlib import Path
@@ -25,6 +27,17 @@ def seed():
 def device(request):
     """The test runs on the CPU, and once more on the GPU where there is one."""
     return torch.device(request.param)
+
+
+@pytest.fixture(scope='module')
+def read_bases_once():
+    """Most configs are short diffs of each other: a file is parsed once in a module, however many build on it."""
+    from mmengine.config import Config
+
+    read = functools.cache(Config._file2dict)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, '_file2dict', staticmethod(lambda *args, **kwargs: copy.deepcopy(read(*args, **kwargs))))
+        yield
 
 
 @pytest.fixture(scope='session')

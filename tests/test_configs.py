@@ -1,5 +1,6 @@
 """Every config parses and builds; the distinct sets of modules, and among the slow tests all, train and predict."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -14,13 +15,18 @@ from mmengine.runner import Runner
 from test_models.small_detector import CONFIGS, DEMO, MASK, small_config, small_mask_config
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known)
-from mmdet_ext.datasets.chest_phantom import PARTS, make_chest_phantom
+from mmdet_ext.datasets.chest_phantom import PARTS as PART_NAMES
+from mmdet_ext.datasets.chest_phantom import make_chest_phantom
 from mmdet_ext.engine.config_check import check_config
+from mmdet_ext.engine.dataset_overlay import overlay_dataset
 from mmdet_ext.graphs import CategoryGraph
 
+pytestmark = pytest.mark.usefixtures('read_bases_once')
 FILES = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 GRAPH = CONFIGS / 'relation_rcnn/category-graph-faster-rcnn_r18-gn_fpn_chest-phantom.py'
 ALL = str(CONFIGS / 'relation_rcnn/all-relations-{}_r18-gn_fpn_chest-phantom.py')
+LOG = CONFIGS / 'relation_rcnn/experiments'
+PARTS = CONFIGS / '_base_/datasets/chest_phantom_parts.py'
 SMALL = {
     'plain': lambda: small_config(CONFIGS / 'scratch_gn/faster-rcnn_r18-gn_fpn_chest-phantom.py'),
     'relation': lambda: small_config(DEMO),
@@ -29,6 +35,8 @@ SMALL = {
     'relation_graph': lambda: small_config(GRAPH),
     'relation_all': lambda: small_config(ALL.format('faster-rcnn')),
     'relation_all_mask': lambda: small_config(ALL.format('mask-rcnn')),
+    'relation_c4_mask': lambda: small_config(LOG / 'seven.py'),
+    'relation_parts_c4_mask': lambda: small_config(LOG / 'sc2.py'),
     'cascade_all_mask': lambda: small_config(ALL.format('cascade-mask-rcnn')),
 }
 
@@ -42,18 +50,24 @@ def chest_phantom(tmp_path_factory):
     """A few chest phantoms with the category graph that configs want."""
     folder = tmp_path_factory.mktemp('data') / 'chest_phantom'
     make_chest_phantom(folder, train=4, val=2, size=64, preview=False, progress=False)
-    CategoryGraph.from_coco(folder / 'annotations/train.json').save(folder / 'train.catgraph.json')
+    graph = CategoryGraph.from_coco(folder / 'annotations/train.json')
+    graph.save(folder / 'train.catgraph.json')
+    graph.save(folder / 'ten_classes.catgraph.json')
+    shutil.copy(folder / 'annotations/train.json', folder / 'annotations/train_yangyan123.json')
     return folder
 
 
 @pytest.fixture(autouse=True)
 def data(chest_phantom, monkeypatch):
-    """Folders of the chest data sets, named by the environment; of ChestX-Det there is a graph alone."""
+    """Folders of the data sets, named by the environment; of ChestX-Det and COCO there is a graph alone."""
     classes = Config.fromfile(CONFIGS / '_base_/datasets/chestx_det.py').metainfo.classes
     chestx_det = chest_phantom.with_name('chestx_det')
     CategoryGraph.identity(classes).save(chestx_det / 'train.catgraph.json')
+    coco = chest_phantom.with_name('coco')
+    CategoryGraph.identity(CocoDataset.METAINFO['classes']).save(coco / 'train2017.catgraph.json')
     monkeypatch.setenv('MMDET_EXT_CHEST_PHANTOM', str(chest_phantom))
     monkeypatch.setenv('MMDET_EXT_CHESTX_DET', str(chestx_det))
+    monkeypatch.setenv('MMDET_EXT_COCO', str(coco))
 
 
 def test_there_are_configs_and_their_names_are_unique():
@@ -99,8 +113,8 @@ def test_every_config_trains_a_step_and_predicts(path):
 
 def test_the_phantom_with_parts():
     init_default_scope('mmdet')
-    cfg = Config.fromfile(CONFIGS / '_base_/datasets/chest_phantom_parts.py')
-    assert cfg.part_names == PARTS
+    cfg = Config.fromfile(PARTS)
+    assert cfg.part_names == PART_NAMES
     assert check_config(cfg) == []
     for split, number in (('train', 4), ('val', 2)):
         loader = Runner.build_dataloader(cfg[f'{split}_dataloader'])
@@ -109,7 +123,7 @@ def test_the_phantom_with_parts():
         for sample in samples:
             assert tuple(sample.parts.bboxes.shape) == (5, 4)
             assert sample.parts.valid.all()
-            assert sample.part_names == PARTS
+            assert sample.part_names == PART_NAMES
             # The left lung lies at the right of the picture, flipped or not.
             assert sample.parts.bboxes[0, 0] > sample.parts.bboxes[1, 2]
             assert tuple(sample.img_shape) == (160, 160)
@@ -123,13 +137,15 @@ def count_classes(dataset: dict) -> int:
 def batches(cfg: Config) -> tuple[dict, dict]:
     """A batch for training and one for testing: the phantom where parts are wanted, else random images.
 
-    The second random image has no objects.
+    Instead of other data with parts the phantom is laid over the config. The second random image has no objects.
     """
     if 'part_names' in cfg:
+        if Path(cfg.train_dataloader.dataset.data_root).name != 'chest_phantom':
+            overlay_dataset(cfg, Config.fromfile(PARTS))
         loaders = (Runner.build_dataloader(cfg[f'{split}_dataloader']) for split in ('train', 'val'))
         train, test = (next(iter(loader)) for loader in loaders)
         return train, test
-    classes, masks = count_classes(cfg.train_dataloader.dataset), 'mask_head' in cfg.model.roi_head
+    classes, masks = count_classes(cfg.train_dataloader.dataset), bool(cfg.model.roi_head.get('mask_head'))
     shapes = [(3, 64, 96)] * 2
     data = demo_mm_inputs(2, image_shapes=shapes, num_items=[2, 0], num_classes=classes, with_mask=masks)
     return data, data
@@ -138,9 +154,9 @@ def batches(cfg: Config) -> tuple[dict, dict]:
 def train_a_step_and_predict(cfg: Config) -> dict[str, torch.Tensor]:
     """One SGD step, then a prediction; gives the logged losses."""
     init_default_scope('mmdet')
+    train, test = batches(cfg)
     model = MODELS.build(cfg.model)
     model.init_weights()
-    train, test = batches(cfg)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     losses = model.train().forward(**model.data_preprocessor(train, True), mode='loss')
     loss, logged = model.parse_losses(losses)

@@ -3,24 +3,21 @@
 import contextlib
 import json
 import os
-import platform
 import shlex
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from tabulate import SEPARATING_LINE, tabulate
 
-from mmdet_ext import __version__
 from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
 from mmdet_ext.engine.cfg_options import check_cfg_options
 from mmdet_ext.graphs import CategoryGraph
-from mmdet_ext.utils.host_versions import MODULES, find_hosts
+from mmdet_ext.utils.provenance import collect_versions
 
 from .demo_report import CONTEXT_CLASSES, write_demo_report
 from .demo_runs import Say, evaluate_detector, find_config, read_config, train_detector
@@ -222,12 +219,6 @@ def _demo_command(
     words += ['--train', str(train), '--val', str(val)] + (['--epochs', str(epochs)] if epochs else [])
     words += ['--cfg-options', *(f'{key}={value}' for key, value in cfg_options.items())] if cfg_options else []
     return shlex.join(words)
-
-
-def collect_versions() -> dict[str, str]:
-    """Versions of this package, its hosts, torch and Python, to store beside numbers."""
-    hosts = {host.name: number for module in MODULES for host, number in find_hosts(module)}
-    return {'mmdet_ext': __version__, **hosts, 'torch': torch.__version__, 'python': platform.python_version()}
 
 
 def _short(path: Path) -> str:

@@ -65,21 +65,26 @@ class _LogWriter(io.TextIOBase):
         return len(text)
 
 
-def find_config(name: str) -> Path:
-    """A config of this package, in an installed package (`.mim/`) or in a checkout.
+def find_shipped(name: str) -> Path:
+    """A file that comes with this package, from an installed package (`.mim/`) or a checkout.
 
     Args:
-        name: Path below `configs/`.
+        name: Path such as `tools/train.py`.
 
     Raises:
         FileNotFoundError: Neither place has it.
     """
     package = Path(mmdet_ext.__file__).parent
-    places = (package.parent / 'configs' / name, package / '.mim' / 'configs' / name)
+    places = (package.parent / name, package / '.mim' / name)
     for place in places:
         if place.is_file():
             return place
-    raise FileNotFoundError(f'config {name} is neither {places[0]} nor {places[1]}: install mmdet_ext again')
+    raise FileNotFoundError(f'{name} is neither {places[0]} nor {places[1]}: install mmdet_ext again')
+
+
+def find_config(name: str) -> Path:
+    """A config of this package by its path below `configs/`, see `find_shipped`."""
+    return find_shipped(f'configs/{name}')
 
 
 @contextlib.contextmanager

@@ -33,16 +33,21 @@ def class_colors(classes: Sequence[str]) -> dict[str, str]:
     return {name: to_hex(color) for name, color in zip(classes, hues, strict=True)}
 
 
-def keep_best_per_place(detected: Objects, score_thr: float) -> Objects:
-    """The most confident name for each place: detections above a score that no better one covers, of any class."""
+def best_per_place(detected: Objects, score_thr: float) -> NDArray[np.int64]:
+    """Rows of the most confident name for each place: above a score, and no better one covers it, of any class."""
     order = np.argsort(-detected.scores, kind='stable')
-    candidates = detected[order[detected.scores[order] >= score_thr]]
-    overlaps = bbox_overlaps(candidates.boxes, candidates.boxes)
+    rows = order[detected.scores[order] >= score_thr]
+    overlaps = bbox_overlaps(detected.boxes[rows], detected.boxes[rows])
     kept: list[int] = []
-    for index in range(len(candidates)):
+    for index in range(len(rows)):
         if not kept or overlaps[index, kept].max() < _SAME_PLACE_IOU:
             kept.append(index)
-    return candidates[np.array(kept, np.int64)]
+    return rows[np.array(kept, np.int64)]
+
+
+def keep_best_per_place(detected: Objects, score_thr: float) -> Objects:
+    """The detections of `best_per_place`."""
+    return detected[best_per_place(detected, score_thr)]
 
 
 def choose_images(truth: Mapping[int, Objects], labels: Sequence[int]) -> list[int]:
@@ -132,10 +137,10 @@ def _draw_panel(
     for index, label in enumerate(objects.labels):
         name = classes[label]
         text = f'{name} {objects.scores[index]:.2f}' if show_scores else name
-        taken.append(_place_label(axes, text, objects.boxes, index, colors[name], taken))
+        taken.append(place_label(axes, text, objects.boxes, index, colors[name], taken))
 
 
-def _place_label(
+def place_label(
     axes: Axes, text: str, boxes: NDArray[np.float32], index: int, color: str, taken: Sequence[Bbox]
 ) -> Bbox:
     """Write a label above, below or beside its box, where it covers least of the other labels and boxes."""

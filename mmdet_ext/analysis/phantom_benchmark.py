@@ -21,8 +21,9 @@ from mmengine.fileio import dump
 from tabulate import tabulate
 
 from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
+from mmdet_ext.utils.provenance import collect_versions
 
-from .demo import SIZE, TRAIN, VAL, collect_versions, count_parameters, data_folder, summarize_metrics
+from .demo import SIZE, TRAIN, VAL, count_parameters, data_folder, summarize_metrics
 from .demo_report import CONTEXT_CLASSES
 from .demo_runs import evaluate_detector, find_config, read_config, train_detector
 

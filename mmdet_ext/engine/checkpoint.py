@@ -110,6 +110,27 @@ def check_resumable(path: str | Path) -> None:
     raise (ValueError if Path(path).is_file() else FileNotFoundError)(problem + hint)
 
 
+def require_init(path: str, config: str | Path) -> None:
+    """Refuse to start from a checkpoint that is not there, and name the command that makes it.
+
+    Args:
+        path: The config's `load_from`; where it is in the folder of a run, that of the config of this name.
+        config: The config file that wants it; the other one is looked for beside it.
+
+    Raises:
+        FileNotFoundError: No such file.
+    """
+    if re.match(r'[\w-]+:', path) or Path(path).expanduser().exists():
+        return
+    maker = Path(config).with_name(f'{Path(path).parent.name}.py')
+    known = maker.is_file() and maker.resolve() != Path(config).resolve()
+    hint = f'train it first: python tools/train.py {maker}; or' if known else 'correct load_from; or'
+    raise FileNotFoundError(
+        f'{config} starts from the checkpoint {path}, which is not there; {hint} give another one with --cfg-options '
+        'load_from=FILE, or start from nothing with load_from=None.'
+    )
+
+
 @dataclass(frozen=True)
 class WeightsMatch:
     """How a checkpoint fits a model: names of the model's tensors that it lacks, or holds in another shape."""
@@ -168,7 +189,10 @@ def match_weights(model: nn.Module, checkpoint: Mapping[str, Any]) -> WeightsMat
             raise
         rest = {key: value for key, value in state.items() if key not in other_shape}
         missing = model.load_state_dict(rest, strict=False).missing_keys
-    lacking = [name for name in names if name in set(missing) - set(other_shape)]
+    # A relation head takes over a plain one's weights: nothing is missing then, but it has not learnt anything either.
+    starts: list[Any] = [getattr(module, 'warm_start_report', None) for module in model.modules()]
+    fresh = {start.prefix + key for start in starts if start for key, _ in (*start.fresh, *start.zeroed)}
+    lacking = [name for name in names if name in (fresh | set(missing)) - set(other_shape)]
     meta = checkpoint.get('meta')
     origin = meta.get('experiment_name') if isinstance(meta, Mapping) else None
     return WeightsMatch(len(names), tuple(lacking), tuple(n for n in names if n in other_shape), origin)

@@ -1,10 +1,12 @@
 """`--dataset FILE`: the data part of one config laid over any other.
 
 The data config brings loaders (with batch size, workers and pipelines), evaluators and class names; model, schedule and
-runtime stay. `num_classes` of every head follows the class names.
+runtime stay. `num_classes` of every head follows the class names; a category graph from the folder of the old data is
+looked for in that of the new.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
@@ -50,6 +52,27 @@ def _heads(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _heads(child, f'{path}.{index}')
 
 
+def _data_root(cfg: Config) -> str | None:
+    """Folder of the first data set of a config, as it is written there."""
+    dataset = (cfg.get('train_dataloader') or cfg.get('test_dataloader') or {}).get('dataset') or {}
+    while 'data_root' not in dataset and ('dataset' in dataset or 'datasets' in dataset):
+        dataset = dataset['dataset'] if 'dataset' in dataset else dataset['datasets'][0]
+    return dataset.get('data_root') or None
+
+
+def _move_graphs(node: Any, old: Path, new: Path) -> Iterator[str]:
+    """Look for every `graph=PATH` below `old` at the same place below `new`; gives the new paths."""
+    if isinstance(node, dict):
+        graph = node.get('graph')
+        if isinstance(graph, str) and Path(graph).is_relative_to(old):
+            node['graph'] = str(new / Path(graph).relative_to(old))
+            yield node['graph']
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _move_graphs(child, old, new)
+
+
 def overlay_dataset(cfg: Config, data: Config) -> list[str]:
     """Lay loaders, evaluators and classes of a data config over a config, in place.
 
@@ -71,6 +94,7 @@ def overlay_dataset(cfg: Config, data: Config) -> list[str]:
         lacking = ', '.join(missing) or 'test_dataloader'
         raise ValueError(f'The data config {data.filename} lacks {lacking}; add it there, or choose another --dataset.')
     batch = (cfg.get('train_dataloader') or {}).get('batch_size')
+    old_root, new_root = _data_root(cfg), _data_root(data)
     for key in _KEYS:
         if data.get(key) is not None:
             cfg[key] = data[key]
@@ -85,6 +109,9 @@ def overlay_dataset(cfg: Config, data: Config) -> list[str]:
     for _, head in heads:
         head['num_classes'] = len(names)
     print_log(f'--dataset {data.filename}: {len(names)} classes in {", ".join(path for path, _ in heads)}', 'current')
+    if old_root and new_root:
+        for graph in dict.fromkeys(_move_graphs(cfg['model'], Path(old_root), Path(new_root))):
+            print_log(f'--dataset: the category graph is now {graph}', 'current')
     if batch is not None and loader.get('batch_size') != batch:
         print_log(
             f'--dataset: the batch size per rank is now {loader.get("batch_size")} (it was {batch}); '

@@ -128,7 +128,8 @@ def check_dataset(spec: DatasetSpec, images: ImageScope = 'sample', num_images: 
     """Check files and class names of one data set.
 
     COCO and VOC data sets that load as mmdet's own classes do are checked in full; of others only the presence of the
-    annotation file. Images are looked at where the pipeline reads plain image files.
+    annotation file. Images are looked at where the pipeline reads plain image files. A list `source` in the metainfo,
+    sentences, tells where a data set that is not there is got from.
     """
     origin = f'`{spec.where}.metainfo`'
     if not spec.has_metainfo:
@@ -143,6 +144,10 @@ def check_dataset(spec: DatasetSpec, images: ImageScope = 'sample', num_images: 
     if remote:
         return [Problem('warning', spec.where, f'{remote[0]!r} is no local path: the data are not checked')]
     names = [transform_name(node) for node in spec.pipeline]
+    source = spec.metainfo.get('source')
+    if source and not osp.exists(spec.ann_file):
+        message = f'the annotation file {spec.ann_file!r} does not exist; to get the data: {" ".join(source)}'
+        return [Problem('error', spec.where, message)]
     scope = images if not spec.pipeline or 'LoadImageFromFile' in names else 'none'
     if spec.style == 'coco':
         if 'img' not in spec.data_prefix:

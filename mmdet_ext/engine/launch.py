@@ -24,7 +24,7 @@ from torch import nn
 
 from ..compat import cpu_ranks
 from .cfg_options import check_cfg_options
-from .checkpoint import check_resumable, check_weights, find_resumable
+from .checkpoint import check_resumable, check_weights, find_resumable, require_init
 from .config_check import check_config, raise_on_problems
 from .dataset_overlay import overlay_dataset
 from .dataset_spec import Split
@@ -78,14 +78,13 @@ def load_config(
 
 def _set_resume(cfg: Config, resume: str | None) -> None:
     """Decide which checkpoint a run continues from, before the Runner looks for one itself."""
-    if resume is not None:
-        cfg.resume, cfg.load_from = True, None if resume == 'auto' else resume
-    if not cfg.get('resume'):
-        return
-    if cfg.get('load_from') is None:
+    if resume not in (None, 'auto'):
+        cfg.resume, cfg.load_from = True, resume
+    if resume == 'auto' or (cfg.get('resume') and cfg.get('load_from') is None):
         found = find_resumable(cfg.work_dir)
-        cfg.resume, cfg.load_from = found is not None, None if found is None else str(found)
-    else:
+        # A run that has not saved anything yet begins as its config says.
+        cfg.resume, cfg.load_from = found is not None, cfg.get('load_from') if found is None else str(found)
+    elif cfg.get('resume'):
         check_resumable(cfg.load_from)
 
 
@@ -147,7 +146,7 @@ def train(
     Raises:
         ValueError: `amp` without a GPU, `auto_scale_lr` without `base_batch_size` in the config, faulty data, a
             checkpoint that does not fit or cannot be read, or a faulty option.
-        FileNotFoundError: The checkpoint to resume from is not there.
+        FileNotFoundError: The checkpoint to resume or to start from is not there.
     """
     cfg = load_config(config, work_dir=work_dir, dataset=dataset, cfg_options=cfg_options, launcher=launcher)
     _custom_hook(cfg, 'RandomStateHook')
@@ -161,6 +160,8 @@ def train(
             raise ValueError(f'--auto-scale-lr: {config} has no auto_scale_lr=dict(base_batch_size=...); add it.')
         cfg.auto_scale_lr.enable = True
     _set_resume(cfg, resume)
+    if cfg.get('load_from'):
+        require_init(str(cfg.load_from), config)
     _check_data(cfg, ('train', 'val'))
     with cpu_ranks(cfg):
         runner = _build_runner(cfg, strict=cfg.get('resume', False))

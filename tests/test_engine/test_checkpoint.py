@@ -16,8 +16,10 @@ from mmdet_ext.engine.checkpoint import (
     find_resumable,
     match_weights,
     read_checkpoint,
+    require_init,
 )
 from mmdet_ext.engine.launch import test as run_test
+from tests.test_models.small_detector import CONFIGS, DEMO, small_config
 from tests.tiny_coco import tiny_run
 
 
@@ -179,3 +181,32 @@ def test_testing_another_architecture_is_refused(tmp_path):
             work_dir=tmp_path,
             cfg_options={'model.backbone.base_channels': 16, 'model.neck.in_channels': [64, 128]},
         )
+
+
+def test_a_checkpoint_to_start_from_names_the_run_that_makes_it(tmp_path):
+    config, first = tmp_path / 'second.py', tmp_path / 'first.py'
+    for file in (config, first):
+        file.touch()
+    missing = 'work_dirs/first/epoch_8.pth'
+    with pytest.raises(FileNotFoundError, match=f'{missing}, which is not there; train it first: python .*{first}'):
+        require_init(missing, config)
+    for other in ('work_dirs/third/epoch_8.pth', 'work_dirs/second/epoch_8.pth', 'epoch_8.pth'):
+        with pytest.raises(FileNotFoundError, match='correct load_from'):
+            require_init(other, config)
+    (tmp_path / 'there.pth').touch()
+    require_init(str(tmp_path / 'there.pth'), config)
+    require_init('torchvision://resnet18', config)
+
+
+def test_a_plain_detector_is_a_start_for_a_relation_detector_but_no_result(tmp_path, said):
+    init_default_scope('mmdet')
+    configs = CONFIGS / 'scratch_gn/faster-rcnn_r18-gn_fpn_chest-phantom.py', DEMO
+    plain, related = (MODELS.build(small_config(path).model) for path in configs)
+    path = tmp_path / 'plain.pth'
+    torch.save({'state_dict': plain.state_dict()}, path)
+    with pytest.raises(ValueError, match=r'missing in it .*bbox_head\.(relations|fusions|fc_)'):
+        check_weights(related, path, strict=True)
+    assert not check_weights(related, path, strict=False).complete
+    assert 'keep their initial values' in said[-1]
+    torch.save({'state_dict': related.state_dict()}, path)
+    assert check_weights(MODELS.build(small_config(DEMO).model), path, strict=True).complete

@@ -74,3 +74,28 @@ def test_class_names():
     assert class_names({'type': 'CocoDataset', 'metainfo': {'classes': 'face'}}) == ('face',)
     with pytest.raises(ValueError, match='names no classes'):
         class_names({'type': 'BaseDetDataset'})
+
+
+def test_the_category_graph_follows_the_data(cfg, data):
+    cfg.train_dataloader.dataset.data_root = 'data/old/'
+    data.train_dataloader.dataset.data_root = '/elsewhere/new'
+    graphs = ('data/old/train.catgraph.json', 'data/old2/x.json', 'identity')
+    cfg.model.bbox_head.relations = [dict(graph=graph) for graph in graphs]
+    overlay_dataset(cfg, data)
+    found = [relation.graph for relation in cfg.model.bbox_head.relations]
+    assert found == ['/elsewhere/new/train.catgraph.json', 'data/old2/x.json', 'identity']
+
+
+def test_without_folders_graphs_stay(cfg, data):
+    cfg.model.bbox_head.graph = 'train.catgraph.json'
+    overlay_dataset(cfg, data)
+    assert cfg.model.bbox_head.graph == 'train.catgraph.json'
+
+
+def test_the_folder_of_wrapped_data(cfg, data):
+    cfg.train_dataloader.dataset.data_root = 'old'
+    inner = dict(data.train_dataloader.dataset, data_root='new')
+    data.train_dataloader.dataset = dict(type='RepeatDataset', dataset=dict(type='ConcatDataset', datasets=[inner]))
+    cfg.model.bbox_head.graph = 'old/a.json'
+    overlay_dataset(cfg, data)
+    assert cfg.model.bbox_head.graph == 'new/a.json'

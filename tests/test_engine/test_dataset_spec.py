@@ -134,3 +134,14 @@ def test_mask_pipeline(split, pipeline, fits):
     problems = check_mask_pipeline(spec_of(split, pipeline=pipeline), 'model.mask_head')
     assert [(p.severity, p.where) for p in problems] == ([] if fits else [('error', 'd.pipeline')])
     assert all('`model.mask_head`' in p.message for p in problems)
+
+
+def test_data_that_are_not_there_tell_where_they_are_got_from(tmp_path):
+    spec = spec_of(metainfo={'classes': ('a',), 'source': ['make it,', 'then wait']})
+    (problem,) = check_dataset(spec)
+    assert problem.message == "the annotation file 'root/a.json' does not exist; to get the data: make it, then wait"
+    file = tmp_path / 'a.json'
+    file.write_text('[]')
+    problems = check_dataset(spec_of(ann_file=str(file), metainfo={'classes': ('a',), 'source': ['make it']}))
+    assert problems
+    assert not any('make it' in problem.message for problem in problems)

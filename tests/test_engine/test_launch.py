@@ -74,7 +74,10 @@ def test_resume_modes(monkeypatch, tmp_path):
     run = tiny_run()
     cfg = _config_of(monkeypatch, work_dir=tmp_path, resume='auto')
     assert (cfg.resume, cfg.load_from) == (False, None)
-    cfg = _config_of(monkeypatch, work_dir=run.work_dir, resume='auto')
+    start = str(run.work_dir / 'epoch_1.pth')
+    cfg = _config_of(monkeypatch, work_dir=tmp_path, resume='auto', cfg_options={'load_from': start})
+    assert (cfg.resume, cfg.load_from) == (False, start)
+    cfg = _config_of(monkeypatch, work_dir=run.work_dir, resume='auto', cfg_options={'load_from': start})
     assert (cfg.resume, cfg.load_from) == (True, str(run.work_dir / 'epoch_3.pth'))
     path = str(run.work_dir / 'epoch_1.pth')
     cfg = _config_of(monkeypatch, work_dir=tmp_path, resume=path)
@@ -207,3 +210,14 @@ def test_test_time_augmentation_packs_like_the_test_pipeline():
     ((packed,),) = cfg.test_dataloader.dataset.pipeline[-1].transforms[1:]
     assert (packed.type, packed.min_area_ratio) == ('PackPartInputs', 0.5)
     assert {'flip', 'flip_direction', 'img_id'} <= set(packed.meta_keys)
+
+
+def test_what_a_run_starts_from_is_looked_for_first(tmp_path):
+    paths = {'ann': str(tmp_path / 'nowhere.json'), 'images': str(tmp_path)}
+    for name, extra in (('plain', ''), ('tuned', "load_from = 'work_dirs/plain/epoch_3.pth'\n")):
+        (tmp_path / f'{name}.py').write_text(tiny_config(paths) + extra)
+    with pytest.raises(FileNotFoundError, match=r'train it first: python tools/train\.py .*plain\.py'):
+        train(tmp_path / 'tuned.py', work_dir=tmp_path / 'run')
+    # Without it the data are next.
+    with pytest.raises(ValueError, match=r'nowhere\.json'):
+        train(tmp_path / 'tuned.py', work_dir=tmp_path / 'run', cfg_options={'load_from': None})

@@ -27,9 +27,12 @@ def shrink(cfg: Config) -> Config:
     if 'shared_head' in heads:
         # C4: the width of the residual layer that is the shared head follows from its depth.
         norm = dict(type='BN', requires_grad=True)
-        model.backbone.update(**small, norm_cfg=norm, frozen_stages=-1)
-        heads.shared_head.update(**small, norm_cfg=norm)
-        channels, head_channels = 256, 512
+        model.backbone.update(**small, frozen_stages=-1)
+        heads.shared_head.update(**small)
+        # `update` would leave what belongs to another norm.
+        model.backbone.norm_cfg = heads.shared_head.norm_cfg = norm
+        stage = heads.shared_head.get('stage', 3)
+        channels, head_channels = 64 * 2 ** (stage - 1), 64 * 2**stage
         heads.bbox_roi_extractor.roi_layer.output_size = 4
         box_heads[0].roi_feat_size = 2
         model.train_cfg.rcnn.mask_size = 4
@@ -45,9 +48,9 @@ def shrink(cfg: Config) -> Config:
     for head in box_heads:
         head.in_channels = head_channels
         for relation in flat(head.get('relations', [])):
-            if 'attention' in relation:
+            if relation.get('attention'):
                 relation.attention.in_channels = channels
-    if 'mask_head' in heads:
+    if heads.get('mask_head'):
         heads.mask_head.update(in_channels=head_channels, conv_out_channels=16)
     if heads.get('mask_roi_extractor'):
         heads.mask_roi_extractor.out_channels = channels

@@ -85,6 +85,13 @@ def test_build_weighs_as_told(built):
     assert built('--min-count', '2').matrix.tolist() == np.eye(4).tolist()
 
 
+def test_build_drops_names_that_the_data_lack(built, run, annotations, tmp_path, capsys):
+    with pytest.warns(UserWarning, match='`restrict` without x'):
+        assert built('--restrict', 'a', 'x', '--restrict-missing', 'drop').restrict == ('a',)
+    assert run('build', annotations, '-o', tmp_path / 'g.catgraph.json', '--restrict', 'a', 'x') == 2
+    assert '`restrict` names classes that do not exist' in capsys.readouterr().err
+
+
 def test_build_merges_restricts_and_drops(built):
     assert built('--merge', 'ab=a,b', '--restrict', 'ab', 'c').classes == ('ab', 'c')
     # A class that is named twice keeps both.

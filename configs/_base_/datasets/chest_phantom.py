@@ -17,7 +17,9 @@ metainfo = dict(
         'tuberculosis',
         'mass',
         'pleural effusion',
-    )
+    ),
+    # A list, for mmengine takes a string in metainfo for the name of a file.
+    source=['python tools/dataset_tools/make_chest_phantom.py --out data/chest_phantom'],
 )
 
 train_pipeline = [

@@ -23,7 +23,11 @@ metainfo = dict(
         'Nodule',
         'Pleural Thickening',
         'Pneumothorax',
-    )
+    ),
+    source=[
+        'pictures and json are at https://github.com/Deepwise-AILab/ChestX-Det-Dataset,',
+        'and tools/dataset_tools/chestxdet2coco.py writes the annotations of this config',
+    ],
 )
 
 train_pipeline = [

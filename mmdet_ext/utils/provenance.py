@@ -1,0 +1,26 @@
+"""What is stored beside numbers, so that they can be made again: versions and the commit."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+from mmdet_ext.version import __version__
+
+from .host_versions import MODULES, find_hosts
+
+
+def collect_versions() -> dict[str, str]:
+    """Versions of this package, its hosts, torch and Python."""
+    hosts = {host.name: number for module in MODULES for host, number in find_hosts(module)}
+    return {'mmdet_ext': __version__, **hosts, 'torch': torch.__version__, 'python': platform.python_version()}
+
+
+def find_commit(folder: str | Path = '.') -> str | None:
+    """The git commit that a folder is at, `-dirty` behind it where tracked files differ; None without git."""
+    command = ['git', '-C', str(folder), 'describe', '--always', '--dirty', '--abbrev=40', '--exclude=*']
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
