@@ -27,7 +27,7 @@ from mmdet_ext.engine.checkpoint import check_weights, read_checkpoint
 from mmdet_ext.engine.config_check import check_config, raise_on_problems
 from mmdet_ext.engine.launch import load_config
 
-from .relation_probe_nodes import box_heads, relation_head
+from .relation_probe_nodes import relation_head
 
 
 @dataclass
@@ -80,7 +80,6 @@ class ProbedDetector:
         self.classes = tuple(whole.metainfo['classes'])
         self._check_classes(stored, checkpoint)
         check_weights(self.model, checkpoint, strict=True)
-        self._check_trained(checkpoint)
         self.model.to(get_device()).eval()
         self.whole, self.dataset = whole, Subset(whole, range(min(num or len(whole), len(whole))))
         # One process, in order: the images are few, and their order decides which are the first.
@@ -94,14 +93,6 @@ class ProbedDetector:
                 f'{checkpoint} was trained on {len(learnt)} classes ({", ".join(learnt)}), the test data of '
                 f'{self.cfg.filename} have {len(self.classes)} ({", ".join(self.classes)}): give the config the '
                 'checkpoint was trained with'
-            )
-
-    def _check_trained(self, checkpoint: str | Path) -> None:
-        # A plain checkpoint loads into a relation head: a warm start, with relations of random weights.
-        if any(getattr(head, 'warm_start_report', None) for head in box_heads(self.model.roi_head)):
-            raise ValueError(
-                f'{checkpoint} has no relations: it is of a plain detector, from which a training may start; give a '
-                'checkpoint that was trained with this config'
             )
 
     def find_images(self, wanted: Sequence[str]) -> list[int]:

@@ -133,12 +133,16 @@ def require_init(path: str, config: str | Path) -> None:
 
 @dataclass(frozen=True)
 class WeightsMatch:
-    """How a checkpoint fits a model: names of the model's tensors that it lacks, or holds in another shape."""
+    """How a checkpoint fits a model: names of the model's tensors that it lacks, or holds in another shape.
+
+    `plain`: it is of a plain detector, and the model has a relation head.
+    """
 
     total: int
     missing: tuple[str, ...]
     other_shape: tuple[str, ...]
     origin: str | None
+    plain: bool = False
 
     @property
     def complete(self) -> bool:
@@ -154,9 +158,10 @@ class WeightsMatch:
         """One sentence for a person."""
         first = ', '.join((*self.other_shape, *self.missing)[:3])
         origin = f' The checkpoint was made by {self.origin}.' if self.origin else ''
+        plain = ' It is of a plain detector, from which a training may start.' if self.plain else ''
         return (
             f"{path} does not fit the model: of the model's {self.total} tensors {len(self.missing)} are missing in "
-            f'it and {len(self.other_shape)} have another shape (first: {first}).{origin}'
+            f'it and {len(self.other_shape)} have another shape (first: {first}).{origin}{plain}'
         )
 
 
@@ -195,7 +200,8 @@ def match_weights(model: nn.Module, checkpoint: Mapping[str, Any]) -> WeightsMat
     lacking = [name for name in names if name in (fresh | set(missing)) - set(other_shape)]
     meta = checkpoint.get('meta')
     origin = meta.get('experiment_name') if isinstance(meta, Mapping) else None
-    return WeightsMatch(len(names), tuple(lacking), tuple(n for n in names if n in other_shape), origin)
+    misfits = tuple(n for n in names if n in other_shape)
+    return WeightsMatch(len(names), tuple(lacking), misfits, origin, plain=any(starts))
 
 
 def check_weights(model: nn.Module, path: str | Path, *, strict: bool) -> WeightsMatch:
