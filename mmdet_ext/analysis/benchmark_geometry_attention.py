@@ -57,7 +57,7 @@ class GeometryAttentionCase:
 
     sibling: str = 'textbook, keeps (N, N, 64)'
     threads: int | None = 1
-    repeats = 10
+    repeats = 20
 
     def __init__(self, projections: bool = False, number: int = 1000) -> None:
         self.projections, self.number = projections, number

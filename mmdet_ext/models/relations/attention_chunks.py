@@ -13,7 +13,7 @@ MIN_WEIGHT = 1e-6
 LOG2 = math.log(2)
 # Numbers in a chunk's (H, n, M) buffer, and in the embedding inside: a core's caches hold them, a GPU wants more.
 CHUNK = {'cpu': 1 << 21, 'cuda': 1 << 24}
-EMBEDDING = {'cpu': 1 << 19, 'cuda': 1 << 24}
+EMBEDDING = {'cpu': 3 << 18, 'cuda': 1 << 24}
 
 
 def _even(number: int, most: int) -> int:

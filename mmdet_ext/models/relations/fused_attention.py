@@ -142,7 +142,8 @@ def _attend(
             top = score.amax(-1, keepdim=True).clamp_(min=lowest)
             score.sub_(top).exp2_()
             for inside, part in pairs.parts(rows):
-                score[:, inside] *= pairs.geometry(part, pairs.embed(part))
+                # Not `score[:, inside] *= ...`, which would copy the slice onto itself afterwards.
+                score[:, inside].mul_(pairs.geometry(part, pairs.embed(part)))
             total = score.sum(-1, keepdim=True).clamp_(min=tiny)
             image_out[:, rows] = torch.bmm(score, pairs.value).div_(total)
             image_total[:, rows] = total.log2_().add_(top)
@@ -191,7 +192,7 @@ def _attend_backward(
                 embedding = pairs.embed(part)
                 geometry = pairs.geometry(part, embedding)
                 grad_geometry = pairs.grad_geometry(share[:, inside], grad_score[:, inside])
-                share[:, inside] *= geometry
+                share[:, inside].mul_(geometry)
                 torch.mul(grad_geometry, geometry, out=grad_score[:, inside])
                 # No gradient where the geometry is at its floor.
                 torch.ops.aten.threshold_backward(grad_geometry, geometry, MIN_WEIGHT, grad_input=grad_geometry)
