@@ -141,8 +141,9 @@ def measure(case: Case, device: torch.device, seed: int, repeats: int | None = N
             finally:
                 torch.cuda.set_sync_debug_mode('default')
         seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-        for _ in range(repeats or case.repeats):
-            for side, run in zip(SIDES, (ours, sibling), strict=True):
+        for turn in range(repeats or case.repeats):
+            # Each side is the first one every other time: what one leaves in caches and memory, the next one meets.
+            for side, run in list(zip(SIDES, (ours, sibling), strict=True))[:: -1 if turn % 2 else 1]:
                 seconds[side].append(time_call(run, device))
     finally:
         torch.set_num_threads(threads)

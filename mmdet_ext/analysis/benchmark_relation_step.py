@@ -42,7 +42,7 @@ class RelationStepCase:
     speed: float | None = 1 / 1.05
     memory: float | None = None
     threads: int | None = None
-    repeats = 5
+    repeats = 8
 
     def __init__(self, size: tuple[int, int] = SIZE, shrink: Callable[[Config], Config] = lambda cfg: cfg) -> None:
         self.size, self.shrink = size, shrink
