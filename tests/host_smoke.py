@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from mmdet.datasets import CocoDataset
 from mmdet.registry import MODELS
 from mmdet.testing import demo_mm_inputs
 from mmengine.config import Config
@@ -39,6 +40,8 @@ def build_all() -> int:
             classes = Config.fromfile(CONFIGS / '_base_' / 'datasets' / f'{name}.py').metainfo.classes
             os.environ[f'MMDET_EXT_{name.upper()}'] = str(Path(folder, name))
             CategoryGraph.identity(classes).save(Path(folder, name, 'train.catgraph.json'))
+        os.environ['MMDET_EXT_COCO'] = str(Path(folder, 'coco'))
+        CategoryGraph.identity(CocoDataset.METAINFO['classes']).save(Path(folder, 'coco', 'train2017.catgraph.json'))
         for path in paths:
             with torch.device('meta'):
                 MODELS.build(Config.fromfile(path).model)
