@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import gc
 import os
 import pickle
 import warnings
@@ -13,6 +14,8 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import HistoryBuffer
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
 
 from mmdet_ext.utils.host_versions import untested_hosts
 
@@ -58,6 +61,17 @@ def allow_checkpoint_types() -> None:
     """
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(_checkpoint_types())
+
+
+def unwrap_model(runner: Runner) -> None:
+    """Take the model of a runner that is done out of its wrapper, where the ranks are on CPUs.
+
+    The wrapper holds the process group, so that gloo's threads outlive `destroy_process_group`; one that is still there
+    while Python shuts down ends the process now and then with 'terminate called without an active exception'.
+    """
+    if get_device() == 'cpu' and is_model_wrapper(runner.model):
+        runner.model = runner.model.module
+        gc.collect()
 
 
 @contextlib.contextmanager

@@ -3,17 +3,20 @@
 import io
 import os
 import pickle
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmdet.apis import init_detector
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
+from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import load_checkpoint
 from torch import nn
 
 from mmdet_ext import compat
-from mmdet_ext.compat import allow_checkpoint_types, cpu_ranks
+from mmdet_ext.compat import allow_checkpoint_types, cpu_ranks, unwrap_model
 from tests.tiny_coco import tiny_run
 
 
@@ -108,6 +111,22 @@ def test_cpu_rank(monkeypatch):
             pass
         assert torch.distributed.is_initialized()
     assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are counted as Linux shows them')
+def test_no_thread_of_gloo_outlives_the_ranks(monkeypatch):
+    def names() -> list[str]:
+        return [file.read_text() for file in Path('/proc/self/task').glob('*/comm')]
+
+    cfg = _one_rank(monkeypatch)
+    runner = SimpleNamespace()
+    with cpu_ranks(cfg):
+        plain = nn.Linear(2, 1)
+        runner.model = MMDistributedDataParallel(plain, device_ids=None)
+        assert any('gloo' in name for name in names())
+        unwrap_model(runner)
+    assert runner.model is plain
+    assert not any('gloo' in name for name in names())
 
 
 def test_other_wrapper_is_left_alone(monkeypatch):

@@ -7,7 +7,7 @@ seeds: [0, 1, 2]
 work_dir: work_dirs/ablations/NAME                          # the default, from the name of this file
 metrics: [coco/bbox_mAP]          # as the evaluator calls them; default: everything with mAP in its name
 reference: plain                  # the arm that differences refer to; default: the first
-options: {train_cfg.max_epochs: 4}                          # of every arm
+options: {train_cfg.max_epochs: 4}                          # of every arm; in load_from, {seed} stands for the seed
 arms:                             # each a config (default: base) with options of its own
   plain: {config: ../../scratch_gn/faster-rcnn_r18-gn_fpn_chest-phantom.py}
   gate: {options: {model.roi_head.bbox_head.fusion: gate}}

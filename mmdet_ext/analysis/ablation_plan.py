@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdet_ext.engine.cfg_options import check_cfg_options
-from mmdet_ext.engine.checkpoint import find_resumable
+from mmdet_ext.engine.checkpoint import find_resumable, require_init
 from mmdet_ext.engine.hooks.run_record_hook import RECORD
 from mmdet_ext.engine.launch import load_config
 
@@ -65,19 +65,24 @@ def plan_runs(grid: Grid) -> list[Run]:
     """Make the runs of a grid, seed by seed, and write their configs and what they are below its work directory.
 
     Raises:
-        FileNotFoundError: Data or a config are not there.
+        FileNotFoundError: Data, a config, or the weights that a run with `{seed}` in `load_from` starts from are not there.
         ValueError: An option that nothing knows, a model that cannot be built, arms that are measured differently or
             on different data, or a folder that holds a run of another config or other data.
     """
     configs = {arm.name: _arm_config(grid, arm) for arm in grid.arms}
     identities = {name: config_identity(cfg) for name, cfg in configs.items()}
     data = {name: data_identity(cfg) for name, cfg in configs.items()}
+    seeded = {
+        (name, seed): identity | config_identity(Config(_own_weights(configs[name], seed)))
+        for name, identity in identities.items()
+        for seed in grid.seeds
+    }
     check_comparable({name: evaluation_settings(identity) for name, identity in identities.items()}, 'measured by')
     check_comparable(data, 'trained or measured on')
     folders = {arm.name: grid.work_dir.absolute() / arm.folder for arm in grid.arms}
     for name, folder in folders.items():
         for seed in grid.seeds:
-            _check_folder(folder / f'seed_{seed}', {'config': identities[name], 'data': data[name]})
+            _check_folder(folder / f'seed_{seed}', {'config': seeded[name, seed], 'data': data[name]})
     costs = {name: _cost(name, cfg, folders[name], digest(identities[name])) for name, cfg in configs.items()}
     runs = []
     for seed in grid.seeds:
@@ -85,9 +90,12 @@ def plan_runs(grid: Grid) -> list[Run]:
             place, seed_name = folders[arm.name], f'seed_{seed}'
             run = Run(
                 arm.name, seed, place / seed_name, place / f'{seed_name}.py',
-                identities[arm.name], data[arm.name], costs[arm.name],
+                seeded[arm.name, seed], data[arm.name], costs[arm.name],
             )  # fmt: skip
             runs.append(run)
+    for run in unfinished(runs):
+        for path in _own_weights(configs[run.arm], run.seed).values():
+            require_init(path, grid.file)
     for arm in grid.arms:
         _write(unfinished([run for run in runs if run.arm == arm.name]), arm, configs[arm.name])
     return runs
@@ -130,6 +138,12 @@ def _arm_config(grid: Grid, arm: Arm) -> Config:
     return cfg
 
 
+def _own_weights(cfg: Config, seed: int) -> dict[str, str]:
+    """`{seed}` in `load_from` stands for the seed: each goes on from a detector of its own."""
+    start = str(cfg.get('load_from'))
+    return {'load_from': start.replace('{seed}', str(seed))} if '{seed}' in start else {}
+
+
 def _check_folder(folder: Path, now: dict[str, dict[str, str]]) -> None:
     """Refuse a folder that another training has written into; what holds no weights may be overwritten."""
     if not any(folder.glob('*.pth')) and not (folder / RECORD).is_file():
@@ -167,6 +181,7 @@ def _write(runs: Sequence[Run], arm: Arm, cfg: Config) -> None:
     for run in runs:
         run.folder.mkdir(parents=True, exist_ok=True)
         own = {'work_dir': str(run.folder), 'randomness': {**(cfg.get('randomness') or {}), 'seed': run.seed}}
+        own |= _own_weights(cfg, run.seed)
         lines = [f'{key} = {value!r}' for key, value in own.items()]
         run.config.write_text('\n'.join([text.rstrip(), *lines, '']), encoding='utf-8')
         content = {

@@ -22,7 +22,7 @@ from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 from torch import nn
 
-from ..compat import cpu_ranks
+from ..compat import cpu_ranks, unwrap_model
 from .cfg_options import check_cfg_options
 from .checkpoint import check_resumable, check_weights, find_resumable, require_init
 from .config_check import check_config, raise_on_problems
@@ -166,6 +166,7 @@ def train(
     with cpu_ranks(cfg):
         runner = _build_runner(cfg, strict=cfg.get('resume', False))
         runner.train()
+        unwrap_model(runner)
     return runner
 
 
@@ -239,4 +240,6 @@ def test(
         runner = _build_runner(cfg, strict=True)
         if out is not None:
             runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=out))
-        return runner.test()
+        metrics = runner.test()
+        unwrap_model(runner)
+    return metrics

@@ -145,3 +145,22 @@ def test_missing_data_end_in_a_sentence(tmp_path):
     (tmp_path / 'data/ann.json').unlink()
     with pytest.raises(FileNotFoundError, match=r'ann_file is .*ann\.json, which is not there'):
         plan_runs(read_grid(grid_file))
+
+
+def test_each_seed_starts_from_weights_of_its_own(tmp_path, free):
+    grid = 'options: {load_from: "%s"}' % (tmp_path / 'plain/seed_{seed}.pth')
+    (tmp_path / 'plain').mkdir()
+    torch.save({'state_dict': {}}, tmp_path / 'plain/seed_0.pth')
+    with pytest.raises(FileNotFoundError, match=r'starts from the checkpoint .*plain/seed_1\.pth, which is not there'):
+        plan(tmp_path, grid)
+    torch.save({'state_dict': {'a': torch.ones(1)}}, tmp_path / 'plain/seed_1.pth')
+    _, runs = plan(tmp_path, grid)
+    starts = [Config.fromfile(run.config).load_from for run in runs]
+    assert starts == [str(tmp_path / f'plain/seed_{run.seed}.pth') for run in runs]
+    assert runs[0].identity['load_from'] == runs[1].identity['load_from'] != runs[2].identity['load_from']
+    # What a finished run started from is needed no longer, but it must not be another file.
+    for run in runs:
+        finish(run, 0.5)
+    torch.save({'state_dict': {}}, tmp_path / 'plain/seed_1.pth')
+    with pytest.raises(ValueError, match=r'holds a training with another config, stored and now: load_from is'):
+        plan(tmp_path, grid)
