@@ -16,6 +16,8 @@ CASES = {
     'scratch_gn/faster-rcnn_r18-gn_fpn_bccd.py': 'bccd',
     'scratch_gn/faster-rcnn_r18-gn_fpn_bccd-voc.py': 'bccd',
     'scratch_gn/faster-rcnn_r18-gn_fpn_hdbpmn.py': 'hdbpmn',
+    'scratch_gn/faster-rcnn_r18-gn_fpn_hdbpmn-nodes-tiles.py': 'hdbpmn_tiles',
+    'scratch_gn/faster-rcnn_r18-gn_fpn_deeppcb-tiles.py': 'deeppcb_tiles',
     'relation_rcnn/relation-faster-rcnn_r18-gn_fpn_hdbpmn.py': 'hdbpmn',
 }
 
