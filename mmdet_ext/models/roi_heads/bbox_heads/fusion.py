@@ -15,12 +15,14 @@ class RelationFusion(nn.Module):
         fusion: one of `FUSIONS`.
         in_channels: D, width of the box features.
         relation_channels: E, width of the relation features; `'add'` wants E = D.
+        dropout: probability that a channel of the relation features is left out of a training step, for every box anew:
+            a head with few images to learn from must not lean on single channels.
 
     Attributes:
         closed_by: names of the parameters that, at zero, keep the relation out.
     """
 
-    def __init__(self, fusion: str, in_channels: int, relation_channels: int) -> None:
+    def __init__(self, fusion: str, in_channels: int, relation_channels: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.fusion = fusion
         self.closed_by: tuple[str, ...] = {'concat': (), 'add': ('project.weight', 'project.bias'), 'gate': ('gate',)}[
@@ -32,6 +34,7 @@ class RelationFusion(nn.Module):
                 f"fusion='add' needs equal widths: the box features have {in_channels}, the relations "
                 f"{relation_channels}; set out_channels={in_channels} in the relation, or use fusion='gate' or 'concat'"
             )
+        self.dropout = nn.Dropout(dropout)
         if fusion != 'concat':
             self.project = nn.Linear(relation_channels, in_channels)
         if fusion == 'add':
@@ -42,6 +45,7 @@ class RelationFusion(nn.Module):
 
     def forward(self, feats: Tensor, relation: Tensor) -> Tensor:
         """(N, D), (N, E) -> (N, out_channels)."""
+        relation = self.dropout(relation)
         if self.fusion == 'concat':
             return torch.cat([feats, relation.to(feats.dtype)], dim=1)
         update = self.project(relation)

@@ -47,7 +47,7 @@ def check_options(
             raise ValueError(f'RelationBBoxHead classifies and regresses: {name} must be True')
 
 
-def check_values(relations: Any, base_loss_weight: Any, bg_weight: Any, frozen: Any) -> None:
+def check_values(relations: Any, base_loss_weight: Any, bg_weight: Any, frozen: Any, relation_dropout: Any) -> None:
     """Raise a `ValueError` with a sentence where one of these options of `RelationBBoxHead` is of the wrong kind."""
     if not isinstance(relations, dict | list | tuple):
         raise ValueError(f'RelationBBoxHead: relations must be a dict or a list of them, got {relations!r}')
@@ -55,6 +55,10 @@ def check_values(relations: Any, base_loss_weight: Any, bg_weight: Any, frozen: 
         number = isinstance(value, int | float) and 0 <= value < float('inf')
         if not number and (name, value) != ('bg_weight', None):
             raise ValueError(f'RelationBBoxHead: {name} must be a number of at least 0, got {value!r}')
+    if not isinstance(relation_dropout, int | float) or not 0 <= relation_dropout < 1:
+        raise ValueError(
+            f'RelationBBoxHead: relation_dropout must be a probability 0 <= p < 1, got {relation_dropout!r}'
+        )
     if not isinstance(frozen, list | tuple):
         raise ValueError(
             f"RelationBBoxHead: frozen must be a list of names of submodules, such as ['shared_fcs'], got {frozen!r}"

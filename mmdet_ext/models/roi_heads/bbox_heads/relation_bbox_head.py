@@ -50,6 +50,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
     Args:
         relations: a relation, or a list of them, which then stand side by side (`RelationParallel`).
         fusion: `'concat'`, `'add'` (equal widths) or `'gate'`, see :class:`.fusion.RelationFusion`.
+        relation_dropout: dropout on the relation features before they join the others, a probability below 1.
         insert: `'after_fcs'`, or `'after_each_fc'`: relations of their own after each shared fc, before its ReLU.
         base_head: with a base classifier.
         base_loss_weight: weight of the base classifier's losses.
@@ -85,6 +86,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
         self,
         relations: dict | Sequence[dict],
         fusion: str = 'concat',
+        relation_dropout: float = 0.0,
         insert: str = 'after_fcs',
         base_head: bool = True,
         base_loss_weight: float = 1.0,
@@ -96,7 +98,7 @@ class RelationBBoxHead(ConvFCBBoxHead):
         **kwargs: Any,
     ) -> None:
         check_options(fusion, insert, base_head, reg_source, external_scores, kwargs)
-        check_values(relations, base_loss_weight, bg_weight, frozen)
+        check_values(relations, base_loss_weight, bg_weight, frozen, relation_dropout)
         kwargs.setdefault('num_shared_fcs', 2)
         if bg_weight is not None:
             kwargs['loss_cls'] = weigh_background(kwargs.get('loss_cls'), bg_weight, kwargs.get('num_classes', 80))
@@ -121,7 +123,9 @@ class RelationBBoxHead(ConvFCBBoxHead):
             num_classes=self.num_classes,
         )
         self.relations = build_relations(relations, places, width, known, base_head or external_scores)
-        fusions = [RelationFusion(fusion, width, relation.out_channels) for relation in self.relations]
+        fusions = [
+            RelationFusion(fusion, width, relation.out_channels, relation_dropout) for relation in self.relations
+        ]
         self.fusions = ModuleList(fusions)
         self.between = nn.ModuleList(
             nn.Linear(relation.out_channels, fc.out_features, bias=False)

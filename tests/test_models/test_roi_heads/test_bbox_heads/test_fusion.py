@@ -58,3 +58,20 @@ def test_formulas():
 def test_add_wants_equal_widths():
     with pytest.raises(ValueError, match='box features have 4, the relations 6; set out_channels=4'):
         RelationFusion('add', 4, 6)
+
+
+@pytest.mark.parametrize('kind', ['concat', 'add', 'gate'])
+def test_dropout_of_relations_only_and_only_in_training(kind):
+    feats, relation = torch.ones(500, 4), torch.ones(500, 4)
+    fusion = RelationFusion(kind, 4, 4, dropout=0.25)
+    if kind != 'concat':
+        torch.nn.init.eye_(fusion.project.weight)
+        torch.nn.init.zeros_(fusion.project.bias)
+    if kind == 'gate':
+        torch.nn.init.ones_(fusion.gate)
+    torch.manual_seed(0)
+    added = fusion(feats, relation)[:, 4:] if kind == 'concat' else fusion(feats, relation) - feats
+    assert_close(added.unique(), torch.tensor([0.0, 4 / 3]))
+    assert 0.2 < (added == 0).float().mean() < 0.3
+    whole = fusion.eval()(feats, relation)
+    assert_close(whole[:, 4:] if kind == 'concat' else whole - feats, relation)

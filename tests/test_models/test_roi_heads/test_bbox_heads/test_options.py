@@ -30,6 +30,7 @@ from .head_case import COUNT, FC, FUSED, NUM_CLASSES, build_head
         (dict(base_loss_weight='1'), "base_loss_weight must be a number of at least 0, got '1'"),
         (dict(base_loss_weight=None), 'base_loss_weight must be a number of at least 0, got None'),
         (dict(bg_weight=-1), 'bg_weight must be a number of at least 0, got -1'),
+        (dict(relation_dropout=1), 'relation_dropout must be a probability 0 <= p < 1, got 1'),
         (dict(frozen='shared_fcs'), "frozen must be a list of names of submodules, .* got 'shared_fcs'"),
         (dict(relations=COUNT, base_head=False), 'ObjectCountRelation needs cls_logits, .* base_head=True'),
         (
