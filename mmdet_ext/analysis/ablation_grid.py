@@ -6,6 +6,8 @@ dataset: DATA_CONFIG              # optional: loaders, evaluators and classes fr
 seeds: [0, 1, 2]
 work_dir: work_dirs/ablations/NAME                          # the default, from the name of this file
 metrics: [coco/bbox_mAP]          # as the evaluator calls them; default: everything with mAP in its name
+means:                            # further columns, each the mean of some metrics of a run
+  gateways: [coco/exclusiveGateway_precision, coco/parallelGateway_precision]
 reference: plain                  # the arm that differences refer to; default: the first
 options: {train_cfg.max_epochs: 4}                          # of every arm; in load_from, {seed} stands for the seed
 arms:                             # each a config (default: base) with options of its own
@@ -27,7 +29,7 @@ from typing import Any
 
 import yaml
 
-_KEYS = ('base', 'dataset', 'seeds', 'work_dir', 'metrics', 'reference', 'options', 'arms', 'grid')
+_KEYS = ('base', 'dataset', 'seeds', 'work_dir', 'metrics', 'means', 'reference', 'options', 'arms', 'grid')
 _ARM_KEYS = ('config', 'options')
 
 
@@ -55,6 +57,7 @@ class Grid:
     work_dir: Path
     reference: str
     metrics: tuple[str, ...] = ()
+    means: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dataset: str | None = None
 
 
@@ -127,6 +130,7 @@ def _make_grid(path: Path, content: Any) -> Grid:
         work_dir=Path(content.get('work_dir', Path('work_dirs/ablations', path.stem))),
         reference=reference,
         metrics=tuple(str(name) for name in _list('metrics', content.get('metrics', []))),
+        means={name: _means(name, value) for name, value in _mapping('means', content.get('means')).items()},
         dataset=dataset,
     )
 
@@ -145,6 +149,12 @@ def _list(what: str, value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f'{what} must be a list, got {value!r}')
     return value
+
+
+def _means(name: str, value: Any) -> tuple[str, ...]:
+    if not (members := _list(f'means: {name}', value)):
+        raise ValueError(f'means: {name} has no metrics')
+    return tuple(str(member) for member in members)
 
 
 def _seeds(value: Any) -> tuple[int, ...]:

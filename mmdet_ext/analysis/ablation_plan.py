@@ -65,7 +65,7 @@ def plan_runs(grid: Grid) -> list[Run]:
     """Make the runs of a grid, seed by seed, and write their configs and what they are below its work directory.
 
     Raises:
-        FileNotFoundError: Data, a config, or the weights that a run with `{seed}` in `load_from` starts from are not there.
+        FileNotFoundError: Data, a config, or the weights of a seed (`{seed}` in `load_from`) are not there.
         ValueError: An option that nothing knows, a model that cannot be built, arms that are measured differently or
             on different data, or a folder that holds a run of another config or other data.
     """

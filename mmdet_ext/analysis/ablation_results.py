@@ -4,7 +4,7 @@ import json
 import shlex
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mmdet_ext.engine.hooks.run_record_hook import RECORD
@@ -37,7 +37,7 @@ def collect_results(grid: Grid, runs: Sequence[Run]) -> dict[str, Any]:
     Raises:
         ValueError: Runs were evaluated by different versions.
     """
-    records = [_read_record(run) for run in runs]
+    records = [_read_record(run, grid.means) for run in runs]
     done = {record['name']: record for record in records if record['problem'] is None}
     if done:
         versions = {name: _metric_versions(record) for name, record in done.items()}
@@ -78,11 +78,14 @@ def collect_results(grid: Grid, runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _read_record(run: Run) -> dict[str, Any]:
+def _read_record(run: Run, means: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     base = {'arm': run.arm, 'seed': run.seed, 'name': run.name, 'folder': str(run.folder), 'data': run.data}
     if not run.finished:
         return {**base, 'problem': describe_problem(run.folder)}
     record = json.loads((run.folder / RECORD).read_text(encoding='utf-8'))
+    for name, members in means.items():
+        values = [_value(record, member) for member in members]
+        record['metrics'][name] = None if None in values else statistics.mean(values)
     return {**record, **base, 'problem': None}
 
 
@@ -100,10 +103,11 @@ def _metric_names(grid: Grid, done: Iterable[dict[str, Any]]) -> tuple[list[str]
     """The columns of the table, and a sentence for each that no run knows."""
     records = list(done)
     found = {name: None for record in records for name in record['metrics'] if _value(record, name) is not None}
-    if not grid.metrics:
-        return [name for name in found if 'mAP' in name], []
-    lost = [name for name in grid.metrics if records and name not in found]
-    return list(grid.metrics), [f'No run has the metric {name!r}; {nearest(name, found)}.' for name in lost]
+    plain = grid.metrics or tuple(name for name in found if 'mAP' in name)
+    wanted = dict.fromkeys([*plain, *(member for members in grid.means.values() for member in members)])
+    lost = [name for name in wanted if records and name not in found]
+    columns = list(dict.fromkeys([*plain, *grid.means]))
+    return columns, [f'No run has the metric {name!r}; {nearest(name, found)}.' for name in lost]
 
 
 def _spread(records: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:

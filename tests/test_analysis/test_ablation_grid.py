@@ -90,6 +90,8 @@ def test_configs_are_looked_for_beside_the_file_then_here(tmp_path, monkeypatch,
         ('base: base.py', "there is nothing to compare: write 'arms' or 'grid'"),
         ('base: base.py\ngrid: {a: []}', 'grid: a has no values'),
         ('base: base.py\ngrid: {a: 3}', 'grid: a must be a list, got 3'),
+        ('base: base.py\narms: {a: {}}\nmeans: {b: c}', "means: b must be a list, got 'c'"),
+        ('base: base.py\narms: {a: {}}\nmeans: {b: []}', 'means: b has no metrics'),
         ('base: base.py\narms: [a]', r'arms must be a mapping \(name: value\)'),
         ('base: base.py\narms: {a: {}}\nreference: b', "reference 'b' is no arm; there are: a"),
         ('base: base.py\narms: {a/b: {}, a b: {}}', "'a/b' and 'a b' would share the folder 'a_b'"),
@@ -111,7 +113,7 @@ def test_faults_are_named(read, text, sentence):
 @pytest.mark.parametrize('path', EXAMPLES, ids=lambda path: path.stem)
 def test_examples_are_grids_with_three_seeds(path):
     grid = read_grid(path)
-    assert len(grid.arms) >= 2
+    assert grid.arms
     assert len(grid.seeds) == 3
 
 

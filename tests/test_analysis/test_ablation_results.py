@@ -91,3 +91,25 @@ def test_another_torch_commit_or_machine_is_no_reason_to_refuse(make):
         'The runs differ in commit (abc: plain/seed_0; def: gate/seed_1).',
         'The runs differ in threads (1: plain/seed_0; 8: gate/seed_1).',
     ]
+
+
+def test_columns_of_means(make):
+    grid, runs = make(metrics=('coco/bbox_mAP',), means={'both': ('coco/bbox_mAP', 'coco/bbox_mAP_50')})
+    finish(runs[0], 0.2)
+    finish(runs[1], 0.3)
+    finish(runs[3], 0.3, metrics={'coco/bbox_mAP': 0.5})
+    result = collect_results(grid, runs)
+    assert result['metrics'] == ['coco/bbox_mAP', 'both']
+    plain, gate = (result['arms'][name]['metrics']['both'] for name in ('plain', 'gate'))
+    assert plain['values'] == {0: pytest.approx(0.3)}
+    assert (gate['mean'], gate['difference']) == (pytest.approx(0.45), pytest.approx(0.15))
+    assert {'arm': 'gate', 'seed': 1, 'reason': 'the evaluator gave no both'} in result['missing']
+    assert result['notes'] == []
+
+
+def test_a_mean_of_what_no_run_has(make):
+    grid, runs = make(means={'both': ('coco/bbox_mAP', 'coco/bbox_map_50')})
+    finish(runs[0], 0.2)
+    result = collect_results(grid, runs)
+    assert result['arms']['plain']['metrics']['both'] is None
+    assert result['notes'] == ["No run has the metric 'coco/bbox_map_50'; the nearest is 'coco/bbox_mAP_50'."]

@@ -1,0 +1,78 @@
+"""Tables of stored results in Markdown files: written by a command, never typed.
+
+```markdown
+<!-- ablation benchmarks/relation_phantom.json: begin -->
+<!-- ablation benchmarks/relation_phantom.json: end -->
+```
+
+What stands between two such lines comes from the file that they name, an `ablation.json` of
+`tools/analysis_tools/ablate.py`.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from .ablation_table import format_markdown
+
+_BLOCK = re.compile(
+    r'^(<!-- ablation (\S+): begin -->)\n(?:.*?\n)??(<!-- ablation \2: end -->)$', re.DOTALL | re.MULTILINE
+)
+_MARK = re.compile(r'^<!-- ablation .*-->$', re.MULTILINE)
+
+
+def fill_tables(text: str, root: str | Path = '.') -> str:
+    """A Markdown text with every table as its file has it.
+
+    Args:
+        text: With lines as above; without, it stays as it is.
+        root: Folder that the files are named from.
+
+    Raises:
+        FileNotFoundError: A file that is named is not there.
+        ValueError: A line that begins a table has no line that ends it, or the other way round.
+    """
+
+    def fill(match: re.Match[str]) -> str:
+        file = Path(root, match[2])
+        if not file.is_file():
+            raise FileNotFoundError(f'{file} is not there; copy the ablation.json of that ablation to it')
+        return f'{match[1]}\n{format_markdown(json.loads(file.read_text(encoding="utf-8")))}{match[3]}'
+
+    filled, found = _BLOCK.subn(fill, text)
+    marks = _MARK.findall(text)
+    if len(marks) != 2 * found:
+        raise ValueError(
+            f'the lines {", ".join(marks)} are not pairs of "<!-- ablation FILE: begin -->" and '
+            '"<!-- ablation FILE: end -->"'
+        )
+    return filled
+
+
+def update_readmes(files: Iterable[str | Path], root: str | Path = '.', check: bool = False) -> list[Path]:
+    """Fill the tables of Markdown files.
+
+    Args:
+        files: The files; they are rewritten where a table differs.
+        root: See `fill_tables`.
+        check: Write nothing.
+
+    Returns:
+        Those whose tables were not as their results.
+
+    Raises:
+        FileNotFoundError, ValueError: See `fill_tables`; the message names the Markdown file.
+    """
+    stale = []
+    for file in map(Path, files):
+        text = file.read_text(encoding='utf-8')
+        try:
+            filled = fill_tables(text, root)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f'{file}: {error}') from error
+        if filled != text:
+            stale.append(file)
+            if not check:
+                file.write_text(filled, encoding='utf-8')
+    return stale
