@@ -1,4 +1,4 @@
-"""mmdet's runtime plus this package: its modules, exact resume, and a check of data and heads before the first step."""
+"""mmdet's runtime plus this package: its modules, exact resume, and checks of data, heads and losses beforehand."""
 
 _base_ = 'mmdet::_base_/default_runtime.py'
 
@@ -7,4 +7,5 @@ custom_imports = dict(imports=['mmdet_ext'], allow_failed_imports=False)
 custom_hooks = [
     dict(type='RandomStateHook'),
     dict(type='DatasetCheckHook'),
+    dict(type='LossScopeHook'),
 ]

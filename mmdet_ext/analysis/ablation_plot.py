@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from .figures import new_figure, plain_axes, save_figure
 
 _POINT, _MEAN = '#7a9cc6', '#1f3c66'
 
@@ -24,8 +24,7 @@ def plot_ablation(result: Mapping[str, Any], out: str | Path) -> Path:
     """
     metrics = result['metrics'] or ['no metric']
     height = 1.4 + 0.42 * len(result['arms'])
-    figure = Figure(figsize=(2 + 3.2 * len(metrics), height), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(2 + 3.2 * len(metrics), height)
     panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_panel(axes, result, metric)
@@ -33,17 +32,12 @@ def plot_ablation(result: Mapping[str, Any], out: str | Path) -> Path:
     # Long generated names break behind their commas.
     panels[0].set_yticks(range(len(names)), [name.replace(',', ',\n') for name in names])
     panels[0].set_ylim(len(names) - 0.5, -0.5)
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-    return out
+    return save_figure(figure, out)
 
 
 def _draw_panel(axes: Axes, result: Mapping[str, Any], metric: str) -> None:
-    axes.set_title(metric, fontsize=10)
-    axes.grid(axis='x', color='#dddddd', linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[['top', 'right', 'left']].set_visible(False)
+    plain_axes(axes, metric, grid='x')
+    axes.spines['left'].set_visible(False)
     axes.tick_params(axis='y', length=0)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     for index, (name, row) in enumerate(result['arms'].items()):

@@ -84,8 +84,8 @@ def _read_record(run: Run, means: Mapping[str, Sequence[str]]) -> dict[str, Any]
         return {**base, 'problem': describe_problem(run.folder)}
     record = json.loads((run.folder / RECORD).read_text(encoding='utf-8'))
     for name, members in means.items():
-        values = [_value(record, member) for member in members]
-        record['metrics'][name] = None if None in values else statistics.mean(values)
+        values = [value for member in members if (value := _value(record, member)) is not None]
+        record['metrics'][name] = statistics.mean(values) if len(values) == len(members) else None
     return {**record, **base, 'problem': None}
 
 

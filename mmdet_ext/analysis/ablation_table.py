@@ -1,14 +1,12 @@
 """The tables of an ablation: Markdown for people, CSV for spreadsheets, JSON for everything else."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
 from .report import format_number
+from .tables import markdown_table, write_csv
 
 
 def format_markdown(result: Mapping[str, Any]) -> str:
@@ -32,10 +30,7 @@ def format_markdown(result: Mapping[str, Any]) -> str:
                 '' if memory is None else f'{memory} MB',
             ]
         )
-    # A bar would end the cell.
-    rows = [[cell.replace('|', '\\|') for cell in row] for row in rows]
-    table = tabulate(rows, headers=head, tablefmt='github', disable_numparse=True)
-    return '\n'.join([table, '', *_remarks(result)]) + '\n'
+    return '\n'.join([markdown_table(head, rows), '', *_remarks(result)]) + '\n'
 
 
 def _cell(spread: Mapping[str, Any] | None, seeds: int) -> str:
@@ -70,12 +65,11 @@ def write_tables(result: Mapping[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'ablation.md').write_text(format_markdown(result), encoding='utf-8')
     (folder / 'ablation.json').write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
-    with (folder / 'ablation.csv').open('w', encoding='utf-8', newline='') as file:
-        writer = csv.writer(file)
-        parts = ('mean', 'std', 'difference')
-        columns = ('parameters', 'flops', 'step_seconds', 'peak_memory_mb')
-        names = [f'{metric} {part}' for metric in result['metrics'] for part in parts]
-        writer.writerow(['arm', 'seeds', *names, *columns])
-        for name, row in result['arms'].items():
-            cells = [(row['metrics'][metric] or {}).get(part) for metric in result['metrics'] for part in parts]
-            writer.writerow([name, len(row['seeds']), *cells, *(row[column] for column in columns)])
+    parts = ('mean', 'std', 'difference')
+    columns = ('parameters', 'flops', 'step_seconds', 'peak_memory_mb')
+    names = [f'{metric} {part}' for metric in result['metrics'] for part in parts]
+    rows = []
+    for name, row in result['arms'].items():
+        cells = [(row['metrics'][metric] or {}).get(part) for metric in result['metrics'] for part in parts]
+        rows.append([name, len(row['seeds']), *cells, *(row[column] for column in columns)])
+    write_csv(folder / 'ablation.csv', ['arm', 'seeds', *names, *columns], rows)

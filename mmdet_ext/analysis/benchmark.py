@@ -18,9 +18,12 @@ import torch
 from mmengine.fileio import dump
 from tabulate import tabulate
 
+from .benchmark_complete_iou import COMPLETE_IOU_CASES
 from .benchmark_geometry_attention import GeometryAttentionCase
 from .benchmark_geometry_batch import GeometryBatchCase
+from .benchmark_ghm import GHM_CASES
 from .benchmark_relation_step import RelationStepCase
+from .benchmark_yolo_assigner import YOLO_ASSIGNER_CASES
 from .demo import collect_versions
 
 SIDES = ('ours', 'sibling')
@@ -38,6 +41,8 @@ class Case(Protocol):
         memory: ours may need at most this share of the sibling's extra memory; None: it is not measured.
         threads: CPU threads; None leaves torch's number.
         repeats: measurements of each side.
+
+    A case whose `waits` is true may wait for a GPU.
     """
 
     name: str
@@ -55,15 +60,16 @@ class Case(Protocol):
         """Raise a `ValueError` unless both results are the same."""
 
 
-CASES: dict[str, Case] = {
-    case.name: case
-    for case in (
-        GeometryAttentionCase(),
-        GeometryAttentionCase(projections=True),
-        GeometryBatchCase(),
-        RelationStepCase(),
-    )
-}
+_CASES: tuple[Case, ...] = (
+    GeometryAttentionCase(),
+    GeometryAttentionCase(projections=True),
+    GeometryBatchCase(),
+    RelationStepCase(),
+    *GHM_CASES,
+    *COMPLETE_IOU_CASES,
+    *YOLO_ASSIGNER_CASES,
+)
+CASES = {case.name: case for case in _CASES}
 
 
 class Sample(NamedTuple):
@@ -133,7 +139,7 @@ def measure(case: Case, device: torch.device, seed: int, repeats: int | None = N
     try:
         ours, sibling = case.prepare(device, seed)
         case.check(ours(), sibling())
-        if device.type == 'cuda' and case.threads == 1:
+        if device.type == 'cuda' and case.threads == 1 and not getattr(case, 'waits', False):
             # Single operators only: mmdet's own samplers and NMS wait in every step.
             torch.cuda.set_sync_debug_mode('error')
             try:

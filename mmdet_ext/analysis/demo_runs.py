@@ -20,7 +20,9 @@ from mmdet_ext.engine.launch import load_config, test, train
 
 Say = Callable[[str], None]
 _STATE = 'demo_state.json'
-_PROGRESS = re.compile(r'Epoch\(train\)\s+\[(\d+)\]\[\s*(\d+)/(\d+)\].*?eta: (\S+).*?\bloss: ([\d.naif]+)')
+_PROGRESS = re.compile(
+    r'(?:Epoch\(train\)\s+\[(\d+)\]|Iter\(train\) )\[\s*(\d+)/(\d+)\].*?eta: (\S+).*?\bloss: ([\d.naif]+)'
+)
 
 
 @dataclass
@@ -196,7 +198,8 @@ def describe_progress(line: str) -> str | None:
     if match is None:
         return None
     epoch, iteration, total, left, loss = match.groups()
-    return f'  epoch {epoch}, iteration {iteration:>{len(total)}}/{total}   loss {float(loss):.3f}   {left} to go'
+    place = '' if epoch is None else f'epoch {epoch}, '
+    return f'  {place}iteration {iteration:>{len(total)}}/{total}   loss {float(loss):.3f}   {left} to go'
 
 
 def format_seconds(seconds: float) -> str:

@@ -150,6 +150,7 @@ def train(
     """
     cfg = load_config(config, work_dir=work_dir, dataset=dataset, cfg_options=cfg_options, launcher=launcher)
     _custom_hook(cfg, 'RandomStateHook')
+    _custom_hook(cfg, 'LossScopeHook')
     if amp:
         if get_device() == 'cpu':
             raise ValueError('--amp: automatic mixed precision needs a GPU, and there is none here; leave --amp out.')

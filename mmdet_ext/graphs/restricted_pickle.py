@@ -6,8 +6,10 @@ of ours from shape, number type and bytes: numpy's own unpickling trusts its inp
 
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -66,12 +68,42 @@ _ALLOWED = {
 
 
 class _Unpickler(pickle.Unpickler):
+    def __init__(self, stream: BinaryIO, allowed: Mapping[tuple[str, str], Any], what: str) -> None:
+        super().__init__(stream, encoding='latin1')
+        self._allowed, self._what = {**_ALLOWED, **allowed}, what
+
     def find_class(self, module: str, name: str) -> Any:
         # numpy 2 writes numpy._core.
-        allowed = _ALLOWED.get((module.replace('._core', '.core'), name))
+        allowed = self._allowed.get((module.replace('._core', '.core'), name))
         if allowed is None:
-            raise pickle.UnpicklingError(f'it wants to call {module}.{name}; only arrays and plain containers are read')
+            raise pickle.UnpicklingError(f'it wants to call {module}.{name}; only {self._what} are read')
         return allowed
+
+
+def load_restricted(
+    path: str | Path,
+    allowed: Mapping[tuple[str, str], Any] = MappingProxyType({}),
+    what: str = 'arrays and plain containers',
+) -> Any:
+    """Load a pickle (also one of Python 2) that may name numpy's arrays and what else is allowed here.
+
+    Args:
+        path: Pickle file.
+        allowed: Module and name, as the pickle has them, to what is called instead.
+        what: What may be in the file, for the message.
+
+    Returns:
+        What was pickled; arrays as objects with the array in `values`.
+
+    Raises:
+        ValueError: The pickle names something else, or it is damaged; nothing of it was run.
+    """
+    with Path(path).open('rb') as stream:
+        try:
+            # A damaged pickle can raise anything.
+            return _Unpickler(stream, allowed, what).load()
+        except Exception as error:
+            raise ValueError(f'the pickle {path} was not loaded: {error}') from error
 
 
 def load_arrays(path: str | Path) -> Any:
@@ -86,16 +118,12 @@ def load_arrays(path: str | Path) -> Any:
     Raises:
         ValueError: The pickle names something that a matrix does not need, or it is damaged; nothing of it was run.
     """
-    with Path(path).open('rb') as stream:
-        try:
-            # A damaged pickle can raise anything.
-            loaded = _Unpickler(stream, encoding='latin1').load()
-        except Exception as error:
-            raise ValueError(f'the pickle {path} was not loaded: {error}') from error
+    loaded = load_restricted(path)
     if isinstance(loaded, dict):
-        return {key: _values(value) for key, value in loaded.items()}
-    return _values(loaded)
+        return {key: array_of(value) for key, value in loaded.items()}
+    return array_of(loaded)
 
 
-def _values(item: Any) -> Any:
+def array_of(item: Any) -> Any:
+    """The array of what `load_restricted` gives for one; anything else as it is."""
     return item.values if isinstance(item, _Array) else item

@@ -1,5 +1,5 @@
 """Modules that register themselves in mmdet's registries on import."""
 
-from . import relations, roi_heads
+from . import dense_heads, losses, relations, roi_heads, task_modules
 
-__all__ = ['relations', 'roi_heads']
+__all__ = ['dense_heads', 'losses', 'relations', 'roi_heads', 'task_modules']

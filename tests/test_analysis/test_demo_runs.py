@@ -151,6 +151,8 @@ def test_what_on_line_prints_is_seen(tmp_path, capsys):
 def test_progress_lines():
     assert describe_progress('mmengine - INFO - Epoch(val) [1][25/25]  eta: 0:00:01  loss: 1.0') is None
     assert 'loss nan' in describe_progress(LINE.replace('3.2410', 'nan'))
+    by_iteration = LINE.replace('Epoch(train) [2][25/75]', 'Iter(train) [ 25/300]')
+    assert describe_progress(by_iteration) == '  iteration  25/300   loss 3.241   0:01:40 to go'
     assert [format_seconds(seconds) for seconds in (4.4, 59.7, 185)] == ['4 s', '1 min 00 s', '3 min 05 s']
 
 

@@ -194,7 +194,7 @@ def test_a_missing_config_is_named(option):
 
 def test_configs_without_our_runtime_get_its_hooks(monkeypatch, tmp_path):
     cfg = _config_of(monkeypatch, work_dir=tmp_path, cfg_options={'custom_hooks': None})
-    assert [hook.type for hook in cfg.custom_hooks] == ['RandomStateHook', 'DatasetCheckHook']
+    assert [hook.type for hook in cfg.custom_hooks] == ['RandomStateHook', 'LossScopeHook', 'DatasetCheckHook']
 
 
 def test_the_hook_knows_what_was_checked(monkeypatch, tmp_path):

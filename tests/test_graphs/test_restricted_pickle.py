@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mmdet_ext.graphs import restricted_pickle
-from mmdet_ext.graphs.restricted_pickle import load_arrays
+from mmdet_ext.graphs.restricted_pickle import array_of, load_arrays, load_restricted
 
 # What Python 2 with numpy 1 writes for np.array([[1., 2.], [3., 4.]]), in its protocols 0 and 2.
 FLOATS = np.array([[1.0, 2.0], [3.0, 4.0]]).tobytes().decode('latin1')
@@ -142,3 +142,14 @@ def test_damaged(write, content, sentence):
 def test_names_that_are_allowed_cannot_be_rebuilt():
     for stand_in in set(restricted_pickle._ALLOWED.values()):
         assert isinstance(stand_in, type)
+
+
+def test_more_may_be_allowed(write):
+    path = write({'a': [np.arange(3)], 'path': collections.deque([1])})
+    with pytest.raises(ValueError, match=r'it wants to call collections\.deque; only arrays and plain containers'):
+        load_arrays(path)
+    loaded = load_restricted(path, {('collections', 'deque'): list}, 'arrays and queues')
+    assert loaded['path'] == [1]
+    assert array_of(loaded['a'][0]).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r'it wants to call collections\.deque; only queues are read'):
+        load_restricted(path, what='queues')

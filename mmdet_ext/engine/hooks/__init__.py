@@ -1,8 +1,17 @@
 """Hooks, registered in mmdet's registry."""
 
 from .dataset_check_hook import DatasetCheckHook
+from .loss_alarm_hook import LossAlarmHook
+from .loss_scope_hook import LossScopeHook
 from .random_state_hook import RandomStateHook
 from .relation_visualization_hook import RelationVisualizationHook
 from .run_record_hook import RunRecordHook
 
-__all__ = ['DatasetCheckHook', 'RandomStateHook', 'RelationVisualizationHook', 'RunRecordHook']
+__all__ = [
+    'DatasetCheckHook',
+    'LossAlarmHook',
+    'LossScopeHook',
+    'RandomStateHook',
+    'RelationVisualizationHook',
+    'RunRecordHook',
+]

@@ -8,7 +8,9 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.registry import MODELS
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import reduce_mean
-from torch import Tensor
+from torch import Tensor, nn
+
+from mmdet_ext.models.losses.gradient_density import GradientDensity
 
 
 def weigh_background(loss_cls: dict | None, bg_weight: float, num_classes: int) -> dict:
@@ -76,9 +78,12 @@ def bbox_head_loss(
     """
     cls_factor, bbox_factor = loss_factors(labels, label_weights) if factors is None else factors
     if not len(labels):
-        # mmdet's losses do not take empty input.
-        empty = {'loss_cls': cls_score.sum() * 0, 'acc': cls_score.new_zeros(1)}
-        return empty if bbox_pred is None else {**empty, 'loss_bbox': bbox_pred.sum() * 0}
+        # mmdet's losses do not take empty input; those that count over the ranks have to, or the others would wait.
+        empty = {'loss_cls': _loss_of_nothing(head.loss_cls, cls_score, labels), 'acc': cls_score.new_zeros(1)}
+        if bbox_pred is not None:
+            empty['loss_bbox'] = _loss_of_nothing(head.loss_bbox, bbox_pred[:, :4], bbox_targets)
+            empty['loss_bbox'] = empty['loss_bbox'] + bbox_pred.sum() * 0
+        return empty
     losses: dict[str, Tensor] = {}
     loss_cls = head.loss_cls(cls_score, labels, label_weights, avg_factor=cls_factor)
     losses.update(loss_cls if isinstance(loss_cls, dict) else {'loss_cls': loss_cls})
@@ -100,3 +105,7 @@ def bbox_head_loss(
         bbox_pred, bbox_targets, bbox_weights * positive[:, None], avg_factor=bbox_factor
     )
     return losses
+
+
+def _loss_of_nothing(loss: nn.Module, pred: Tensor, target: Tensor) -> Tensor:
+    return loss(pred, target) if isinstance(loss, GradientDensity) else pred.sum() * 0

@@ -74,6 +74,8 @@ class RelationBBoxHead(ConvFCBBoxHead):
         ValueError: options that do not fit together, each with a sentence.
     """
 
+    # Every loss of a classifier is one call for all RoIs, also on a rank without any: GHM losses may count over ranks.
+    single_call_losses = True
     # Layers, and None for some; the untyped parent builds the first three.
     shared_fcs: Any
     fc_cls: Any

@@ -1,0 +1,5 @@
+"""Parts of detectors that hold no weights, registered in `TASK_UTILS`."""
+
+from . import assigners
+
+__all__ = ['assigners']

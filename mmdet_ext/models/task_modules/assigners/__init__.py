@@ -1,0 +1,5 @@
+"""Which prior learns which ground truth."""
+
+from .yolo_assigner import YOLOAssigner
+
+__all__ = ['YOLOAssigner']
