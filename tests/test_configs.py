@@ -26,6 +26,7 @@ FILES = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.pa
 GRAPH = CONFIGS / 'relation_rcnn/category-graph-faster-rcnn_r18-gn_fpn_chest-phantom.py'
 ALL = str(CONFIGS / 'relation_rcnn/all-relations-{}_r18-gn_fpn_chest-phantom.py')
 LOG = CONFIGS / 'relation_rcnn/experiments'
+ONE_STAGE_LOG = CONFIGS / 'single_shot/experiments'
 PARTS = CONFIGS / '_base_/datasets/chest_phantom_parts.py'
 SMALL = {
     'plain': lambda: small_config(CONFIGS / 'scratch_gn/faster-rcnn_r18-gn_fpn_chest-phantom.py'),
@@ -38,6 +39,17 @@ SMALL = {
     'relation_c4_mask': lambda: small_config(LOG / 'seven.py'),
     'relation_parts_c4_mask': lambda: small_config(LOG / 'sc2.py'),
     'cascade_all_mask': lambda: small_config(ALL.format('cascade-mask-rcnn')),
+    'ciou_rpn': lambda: small_config(CONFIGS / 'ciou/faster-rcnn_r50_fpn_ciou-rpn-1x_coco.py'),
+    'ciou_rcnn': lambda: small_config(CONFIGS / 'ciou/faster-rcnn_r50_fpn_ciou-1x_coco.py'),
+    'ciou_retina': lambda: small_config(CONFIGS / 'ciou/retinanet_r50_fpn_ciou-1x_coco.py'),
+    'ghm_batch': lambda: small_config(CONFIGS / 'ghm/single-shot_r50_fpn_ghm-1x_coco.py'),
+    'ghm_level': lambda: small_config(CONFIGS / 'ghm/retinanet_r50_fpn_ghm-level-1x_coco.py'),
+    'focal': lambda: small_config(CONFIGS / 'single_shot/single-shot_r18-gn_fpn_chest-phantom.py'),
+    'dcn': lambda: small_config(CONFIGS / 'single_shot/single-shot_r50-dcn_fpn_1x_coco.py'),
+    'darknet': lambda: small_config(CONFIGS / 'single_shot/single-shot_d53_fpn_1x_coco.py'),
+    'yolo': lambda: small_config(CONFIGS / 'yolo_iou/yolo-iou_r18-gn_bccd.py'),
+    'ohem': lambda: small_config(ONE_STAGE_LOG / 'ohem.py'),
+    'yolo_assigner': lambda: small_config(ONE_STAGE_LOG / 'iou_110_70.py'),
 }
 
 
@@ -90,7 +102,8 @@ def test_builds(path):
         model = MODELS.build(cfg.model)
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
     # The class names of every data set are as many as the heads' classes.
-    heads = [module for module in model.roi_head.modules() if hasattr(module, 'num_classes')]
+    part = model.roi_head if hasattr(model, 'roi_head') else model.bbox_head
+    heads = [module for module in part.modules() if hasattr(module, 'num_classes')]
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         assert {head.num_classes for head in heads} == {count_classes(loader.dataset)}
 
@@ -131,6 +144,7 @@ def test_the_phantom_with_parts():
 
 def count_classes(dataset: dict) -> int:
     """Of the config of a data set; COCO's own are mmdet's default."""
+    dataset = dataset.get('dataset', dataset)
     return len(dataset.get('metainfo', CocoDataset.METAINFO)['classes'])
 
 
@@ -145,8 +159,12 @@ def batches(cfg: Config) -> tuple[dict, dict]:
         loaders = (Runner.build_dataloader(cfg[f'{split}_dataloader']) for split in ('train', 'val'))
         train, test = (next(iter(loader)) for loader in loaders)
         return train, test
-    classes, masks = count_classes(cfg.train_dataloader.dataset), bool(cfg.model.roi_head.get('mask_head'))
-    shapes = [(3, 64, 96)] * 2
+    classes = count_classes(cfg.train_dataloader.dataset)
+    masks = bool(cfg.model.get('roi_head', {}).get('mask_head'))
+    backbone = cfg.model.backbone
+    # SSD has one size. Deformable convs (v1) take no map that is smaller than their kernel.
+    small = (96, 96) if backbone.get('dcn') else (64, 96)
+    shapes = [(3, cfg.input_size, cfg.input_size) if backbone.type == 'SSDVGG' else (3, *small)] * 2
     data = demo_mm_inputs(2, image_shapes=shapes, num_items=[2, 0], num_classes=classes, with_mask=masks)
     return data, data
 
@@ -157,6 +175,10 @@ def train_a_step_and_predict(cfg: Config) -> dict[str, torch.Tensor]:
     train, test = batches(cfg)
     model = MODELS.build(cfg.model)
     model.init_weights()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            # Prediction overflows with statistics that are not those of the weights.
+            module.momentum = 1.0
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     losses = model.train().forward(**model.data_preprocessor(train, True), mode='loss')
     loss, logged = model.parse_losses(losses)
@@ -166,7 +188,8 @@ def train_a_step_and_predict(cfg: Config) -> dict[str, torch.Tensor]:
     optimizer.step()
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
     # Fresh C4 features may be so large that every box is background, with a score of exactly 1.
-    model.test_cfg.rcnn.score_thr = -1.0
+    test_cfg = model.test_cfg.get('rcnn', model.test_cfg)
+    test_cfg.update(score_thr=-1.0, conf_thr=-1)
     with torch.no_grad():
         results = model.eval().test_step(test)
     assert [len(result.pred_instances) > 0 for result in results] == [True, True]

@@ -21,6 +21,8 @@ def flat(relations: dict | Sequence[dict]) -> Iterator[dict]:
 
 def shrink(cfg: Config) -> Config:
     """Fewer channels, RoIs and fcs; what the config is about stays."""
+    if 'roi_head' not in cfg.model:
+        return shrink_single_stage(cfg)
     model, heads = cfg.model, cfg.model.roi_head
     box_heads = heads.bbox_head if isinstance(heads.bbox_head, list) else [heads.bbox_head]
     small = dict(depth=18, style='pytorch', init_cfg=None)
@@ -58,6 +60,31 @@ def shrink(cfg: Config) -> Config:
         stage.sampler.num = 32
     model.train_cfg.rpn_proposal.max_per_img = 40
     model.test_cfg.rpn.max_per_img = 30
+    return cfg
+
+
+def shrink_single_stage(cfg: Config) -> Config:
+    """Fewer channels in backbone, neck and head, where they are free; VGG and Darknet only get fresh weights."""
+    model = cfg.model
+    backbone, neck, head = model.backbone, model.neck, model.bbox_head
+    backbone.init_cfg = None
+    if backbone.type == 'Darknet':
+        # Its default trusts the statistics of a checkpoint.
+        backbone.norm_eval = False
+    if backbone.type != 'ResNet':
+        return cfg
+    norm = dict(type='GN', num_groups=4)
+    # Residual blocks of two convs cannot be deformable.
+    deformable = bool(backbone.get('dcn'))
+    backbone.update(depth=50 if deformable else 18, style='pytorch', base_channels=8, norm_cfg=norm, frozen_stages=-1)
+    head.norm_cfg = norm
+    if neck.type == 'YOLOV3Neck':
+        neck.update(in_channels=[64, 32, 16], out_channels=[32, 16, 16], norm_cfg=norm)
+        head.update(in_channels=[32, 16, 16], out_channels=[16, 16, 16])
+    else:
+        widths = [8 * 2**stage * (4 if deformable else 1) for stage in range(4)]
+        neck.update(in_channels=widths, out_channels=16, norm_cfg=norm)
+        head.update(in_channels=16, feat_channels=16)
     return cfg
 
 
