@@ -23,6 +23,7 @@ def run_ablation(
     jobs: int = 1,
     dry_run: bool = False,
     collect: bool = False,
+    restore: str | Path | None = None,
     say: Callable[[str], None] = _print,
 ) -> dict[str, Any] | None:
     """Train what is not trained yet, then write `ablation.{md,csv,json,png}` into the grid's work directory.
@@ -36,6 +37,7 @@ def run_ablation(
         jobs: Runs at a time.
         dry_run: Only write the configs and print the command lines of the unfinished runs, for a queue.
         collect: Only gather what is there.
+        restore: An `ablation.json` whose finished runs count as done: of another machine, or of folders that are gone.
         say: Prints a line for the user.
 
     Returns:
@@ -48,7 +50,7 @@ def run_ablation(
     if jobs < 1:
         raise ValueError(f'--jobs must be at least 1, got {jobs}')
     grid = read_grid(grid_file)
-    runs = plan_runs(grid)
+    runs = plan_runs(grid, restore, collect)
     todo = unfinished(runs)
     if dry_run:
         for run in todo:

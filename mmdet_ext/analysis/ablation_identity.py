@@ -14,15 +14,21 @@ from mmdet_ext.engine.dataset_spec import Split, dataset_specs
 
 # Where it runs, and what differs between the seeds of an arm.
 _LEFT_OUT = ('work_dir', 'launcher', 'randomness.seed')
+# Hooks that look and do not touch.
+_OBSERVERS = ('DatasetCheckHook', 'LossScopeHook', 'LossAlarmHook', 'RunRecordHook')
 _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.xml')
 
 
 def config_identity(cfg: Config) -> dict[str, str]:
     """A config as dotted key to value; a path counts by the content of its file, and that of a folder not at all.
 
-    Data that were moved, or weights of another name, leave it as it is; other weights in `load_from` do not.
+    Data that were moved, weights of another name, or hooks that only look leave it as it is; other weights in
+    `load_from` do not.
     """
-    return {key: value for key, value in _flatten(cfg.to_dict(), '') if key not in _LEFT_OUT}
+    content = cfg.to_dict()
+    if content.get('custom_hooks'):
+        content['custom_hooks'] = [hook for hook in content['custom_hooks'] if hook.get('type') not in _OBSERVERS]
+    return {key: value for key, value in _flatten(content, '') if key not in _LEFT_OUT}
 
 
 def evaluation_settings(identity: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ import copy
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mmdet_ext.engine.launch import load_config
 from .ablation_cost import measure_cost
 from .ablation_grid import Arm, Grid
 from .ablation_identity import config_identity, data_identity, describe_difference, digest, evaluation_settings
+from .ablation_restore import restore_records
 
 PLAN = 'ablation_run.json'
 
@@ -61,8 +62,13 @@ class Run:
         return find_resumable(self.folder)
 
 
-def plan_runs(grid: Grid) -> list[Run]:
+def plan_runs(grid: Grid, restore: str | Path | None = None, collect: bool = False) -> list[Run]:
     """Make the runs of a grid, seed by seed, and write their configs and what they are below its work directory.
+
+    Args:
+        grid: The grid file.
+        restore: See `restore_records`.
+        collect: Nothing will be trained, so the weights that a run starts from need not be there.
 
     Raises:
         FileNotFoundError: Data, a config, or the weights of a seed (`{seed}` in `load_from`) are not there.
@@ -82,8 +88,9 @@ def plan_runs(grid: Grid) -> list[Run]:
     folders = {arm.name: grid.work_dir.absolute() / arm.folder for arm in grid.arms}
     for name, folder in folders.items():
         for seed in grid.seeds:
-            _check_folder(folder / f'seed_{seed}', {'config': seeded[name, seed], 'data': data[name]})
+            _check_folder(folder / f'seed_{seed}', (seeded[name, seed], identities[name]), data[name])
     costs = {name: _cost(name, cfg, folders[name], digest(identities[name])) for name, cfg in configs.items()}
+    grid_arms = {arm.name: arm for arm in grid.arms}
     runs = []
     for seed in grid.seeds:
         for arm in grid.arms:
@@ -93,7 +100,10 @@ def plan_runs(grid: Grid) -> list[Run]:
                 seeded[arm.name, seed], data[arm.name], costs[arm.name],
             )  # fmt: skip
             runs.append(run)
-    for run in unfinished(runs):
+    for run in restore_records(restore, runs) if restore is not None else ():
+        # Which weights it started from is not known here: the arm's identity, with `{seed}` as it is.
+        _write_plan(replace(run, identity=identities[run.arm]), grid_arms[run.arm])
+    for run in () if collect else unfinished(runs):
         for path in _own_weights(configs[run.arm], run.seed).values():
             require_init(path, grid.file)
     for arm in grid.arms:
@@ -144,7 +154,7 @@ def _own_weights(cfg: Config, seed: int) -> dict[str, str]:
     return {'load_from': start.replace('{seed}', str(seed))} if '{seed}' in start else {}
 
 
-def _check_folder(folder: Path, now: dict[str, dict[str, str]]) -> None:
+def _check_folder(folder: Path, configs: Sequence[dict[str, str]], data: dict[str, str]) -> None:
     """Refuse a folder that another training has written into; what holds no weights may be overwritten."""
     if not any(folder.glob('*.pth')) and not (folder / RECORD).is_file():
         return
@@ -153,8 +163,11 @@ def _check_folder(folder: Path, now: dict[str, dict[str, str]]) -> None:
     if not file.is_file():
         raise ValueError(f'{folder} holds a training that is not of an ablation. {advice}')
     stored = json.loads(file.read_text(encoding='utf-8'))
-    for what in ('config', 'data'):
-        difference = describe_difference(stored[what], now[what])
+    differences = {
+        'config': None if stored['config'] in configs else describe_difference(stored['config'], configs[0]),
+        'data': describe_difference(stored['data'], data),
+    }
+    for what, difference in differences.items():
         if difference:
             raise ValueError(f'{folder} holds a training with another {what}, stored and now: {difference}. {advice}')
 
@@ -184,15 +197,19 @@ def _write(runs: Sequence[Run], arm: Arm, cfg: Config) -> None:
         own |= _own_weights(cfg, run.seed)
         lines = [f'{key} = {value!r}' for key, value in own.items()]
         run.config.write_text('\n'.join([text.rstrip(), *lines, '']), encoding='utf-8')
-        content = {
-            'arm': arm.name,
-            'seed': run.seed,
-            'base': str(arm.config),
-            'options': dict(arm.options),
-            'config': run.identity,
-            'data': run.data,
-        }
-        (run.folder / PLAN).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        _write_plan(run, arm)
+
+
+def _write_plan(run: Run, arm: Arm) -> None:
+    content = {
+        'arm': arm.name,
+        'seed': run.seed,
+        'base': str(arm.config),
+        'options': dict(arm.options),
+        'config': run.identity,
+        'data': run.data,
+    }
+    (run.folder / PLAN).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def unfinished(runs: Sequence[Run]) -> list[Run]:

@@ -80,6 +80,7 @@ def collect_results(grid: Grid, runs: Sequence[Run]) -> dict[str, Any]:
 
 def _read_record(run: Run, means: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     base = {'arm': run.arm, 'seed': run.seed, 'name': run.name, 'folder': str(run.folder), 'data': run.data}
+    base['config'] = run.cost['config']
     if not run.finished:
         return {**base, 'problem': describe_problem(run.folder)}
     record = json.loads((run.folder / RECORD).read_text(encoding='utf-8'))

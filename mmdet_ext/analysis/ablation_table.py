@@ -55,7 +55,10 @@ def _remarks(result: Mapping[str, Any]) -> list[str]:
     ]
     failed = {name: row['flops_note'] for name, row in result['arms'].items() if row['flops'] is None}
     lines += [f'- FLOPs of {name}: n/a, {reason}' for name, reason in failed.items()]
-    lines += [f'- Missing: {gap["arm"]}, seed {gap["seed"]}: {gap["reason"]}' for gap in result['missing']]
+    gaps: dict[tuple[int, str], list[str]] = {}
+    for gap in result['missing']:
+        gaps.setdefault((gap['seed'], gap['reason']), []).append(gap['arm'])
+    lines += [f'- Missing: {", ".join(arms)}, seed {seed}: {reason}' for (seed, reason), arms in gaps.items()]
     lines += [f'- {note}' for note in result['notes']]
     return [lines[0], *([''] if lines[1:] else []), *lines[1:]]
 

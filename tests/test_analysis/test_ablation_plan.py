@@ -153,6 +153,7 @@ def test_each_seed_starts_from_weights_of_its_own(tmp_path, free):
     torch.save({'state_dict': {}}, tmp_path / 'plain/seed_0.pth')
     with pytest.raises(FileNotFoundError, match=r'starts from the checkpoint .*plain/seed_1\.pth, which is not there'):
         plan(tmp_path, grid)
+    assert len(plan_runs(read_grid(tmp_path / 'grid.yml'), collect=True)) == 4
     torch.save({'state_dict': {'a': torch.ones(1)}}, tmp_path / 'plain/seed_1.pth')
     _, runs = plan(tmp_path, grid)
     starts = [Config.fromfile(run.config).load_from for run in runs]

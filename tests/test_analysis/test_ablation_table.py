@@ -23,7 +23,11 @@ RESULT = {
         'a|b': arm({'mean': 0.48, 'std': None, 'difference': -0.02, 'values': {0: 0.48}}, flops=None, flops_note='why'),
         'gone': arm(None, seeds=[], step_seconds=None, peak_memory_mb=None),
     },
-    'missing': [{'arm': 'gone', 'seed': 1, 'reason': 'ValueError: x'}],
+    'missing': [
+        {'arm': 'gone', 'seed': 1, 'reason': 'ValueError: x'},
+        {'arm': 'gone', 'seed': 2, 'reason': 'not started'},
+        {'arm': 'a|b', 'seed': 1, 'reason': 'ValueError: x'},
+    ],
     'notes': ['A note.'],
 }
 
@@ -39,7 +43,12 @@ def test_markdown():
     ]
     assert 'over the seeds 0, 1; in brackets the difference to plain' in lines[6]
     assert 'multiply-adds of one image of 8 x 8, fresh' in lines[6]
-    assert lines[8:] == ['- FLOPs of a|b: n/a, why', '- Missing: gone, seed 1: ValueError: x', '- A note.']
+    assert lines[8:] == [
+        '- FLOPs of a|b: n/a, why',
+        '- Missing: gone, a|b, seed 1: ValueError: x',
+        '- Missing: gone, seed 2: not started',
+        '- A note.',
+    ]
 
 
 def test_without_remarks_and_flops():

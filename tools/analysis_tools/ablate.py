@@ -22,6 +22,9 @@ def parse_args() -> argparse.Namespace:
         '--dry-run', action='store_true', help='write the configs and print the command lines of what is to be done'
     )
     only.add_argument('--collect', action='store_true', help='train nothing, gather what is there')
+    parser.add_argument(
+        '--restore', metavar='ablation.json', help='its finished runs count as done: of another machine, say'
+    )
     return parser.parse_args()
 
 
