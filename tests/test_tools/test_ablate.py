@@ -32,9 +32,10 @@ def run(monkeypatch):
 
 
 def test_arguments_arrive(run):
-    given = {'grid_file': 'g.yml', 'launcher': None, 'jobs': 1, 'dry_run': False, 'collect': False}
+    given = {'grid_file': 'g.yml', 'launcher': None, 'jobs': 1, 'dry_run': False, 'collect': False, 'restore': None}
     assert run('g.yml') == given
     assert run('g.yml', '--jobs', '3', '--dry-run') == {**given, 'jobs': 3, 'dry_run': True}
+    assert run('g.yml', '--restore', 'a.json') == {**given, 'restore': 'a.json'}
     assert run('g.yml', '--collect', '--launcher', 'x {config}') == {**given, 'collect': True, 'launcher': 'x {config}'}
 
 
