@@ -11,10 +11,11 @@ The annotations keep the edges (association, dataAssociation, messageFlow, seque
 out. Leave `ignore_iof_thr` of assigners at mmdet's -1: above 0, all that stands in a cut pool would be ignored, too.
 """
 
+_base_ = 'hdbpmn.py'
+
 data_root = '{{$MMDET_EXT_HDBPMN_TILES:data/hdbpmn_tiles}}/'
 img_scale = (256, 256)
 batch_size = 8
-num_workers = 2
 
 metainfo = dict(
     classes=(
@@ -47,36 +48,12 @@ test_pipeline = [
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
 train_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type='CocoDataset',
-        metainfo=metainfo,
-        data_root=data_root,
-        ann_file='annotations/train.json',
-        data_prefix=dict(img=''),
-        pipeline=train_pipeline,
-    ),
+    batch_size=batch_size, dataset=dict(metainfo=metainfo, data_root=data_root, pipeline=train_pipeline)
 )
 val_dataloader = dict(
-    batch_size=batch_size,
-    num_workers=num_workers,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='CocoDataset',
-        metainfo=metainfo,
-        data_root=data_root,
-        ann_file='annotations/val.json',
-        data_prefix=dict(img=''),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+    batch_size=batch_size, dataset=dict(metainfo=metainfo, data_root=data_root, pipeline=test_pipeline)
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='CocoMetric', ann_file=data_root + 'annotations/val.json', metric='bbox', classwise=True)
+val_evaluator = dict(ann_file=data_root + 'annotations/val.json')
 test_evaluator = val_evaluator

@@ -6,8 +6,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from .complete_iou_kernel import CompleteIoUFunction
-
-REDUCTIONS = ('none', 'mean', 'sum')
+from .entry_checks import REDUCTIONS
 
 
 def _check_options(eps: float, iou_gate: float | None, reduction: str) -> None:

@@ -1,9 +1,11 @@
-"""Shapes and labels of what a loss is given."""
+"""Options, shapes and labels of what a loss is given."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+REDUCTIONS = ('none', 'mean', 'sum')
 
 
 def check_shape(owner: str, name: str, value: Tensor, allowed: Sequence[Sequence[int]]) -> None:

@@ -9,9 +9,10 @@ import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 
+from .entry_checks import REDUCTIONS
+
 SCOPES = ('batch', 'level')
 NORMALIZERS = ('valid_bins', 'all_bins')
-REDUCTIONS = ('none', 'mean', 'sum')
 # Histograms on a device are counted in this many copies, so that threads do not queue for the same counter.
 LANES = 256
 

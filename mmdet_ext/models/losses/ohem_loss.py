@@ -7,9 +7,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .entry_checks import check_labels
-
-REDUCTIONS = ('none', 'mean', 'sum')
+from .entry_checks import REDUCTIONS, check_labels
 
 
 def select_hard_examples(
