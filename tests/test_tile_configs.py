@@ -1,4 +1,4 @@
-"""Data sets of tiles: the commands in their docstrings make what their configs read."""
+"""Data sets of tiles and of shrunk pictures: the commands in their docstrings make what their configs read."""
 
 import ast
 import json
@@ -19,10 +19,11 @@ from mmdet_ext.engine.config_check import check_config
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / 'configs/_base_/datasets'
-# The data set that is cut, and the variables that name other folders.
+# The data set that is cut or shrunk, the folder that is written, and the variables that name other folders.
 SOURCES = {
-    'hdbpmn_nodes_tiles': ('hdbpmn', 'MMDET_EXT_HDBPMN_TILES'),
-    'deeppcb_tiles': ('deeppcb', 'MMDET_EXT_DEEPPCB_TILES'),
+    'hdbpmn_nodes_tiles': ('hdbpmn', 'data/hdbpmn_tiles/', 'MMDET_EXT_HDBPMN_TILES'),
+    'hdbpmn_nodes_256': ('hdbpmn', 'data/hdbpmn_256/', 'MMDET_EXT_HDBPMN_256'),
+    'deeppcb_tiles': ('deeppcb', 'data/deeppcb_tiles/', 'MMDET_EXT_DEEPPCB_TILES'),
 }
 EDGES = {'association', 'dataAssociation', 'messageFlow', 'sequenceFlow'}
 
@@ -54,13 +55,13 @@ def write_source(root, classes):
         (root / 'annotations' / f'{split}.json').write_text(json.dumps(data))
 
 
-def test_every_data_set_of_tiles_is_here():
-    assert {path.stem for path in FOLDER.glob('*_tiles.py')} == set(SOURCES)
+def test_every_data_set_that_is_made_is_here():
+    assert {path.stem for path in FOLDER.glob('*.py') if 'slice_coco.py' in path.read_text()} == set(SOURCES)
 
 
 @pytest.mark.parametrize('name', SOURCES)
 def test_the_commands_make_what_the_config_reads(name, monkeypatch, tmp_path):
-    source, variable = SOURCES[name]
+    source, folder, variable = SOURCES[name]
     classes = Config.fromfile(FOLDER / f'{source}.py').metainfo.classes
     monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -71,7 +72,7 @@ def test_the_commands_make_what_the_config_reads(name, monkeypatch, tmp_path):
 
     init_default_scope('mmdet')
     cfg = Config.fromfile(FOLDER / f'{name}.py')
-    assert cfg.data_root == f'data/{source}_tiles/'
+    assert cfg.data_root == folder
     assert cfg.metainfo.classes == tuple(label for label in classes if label not in EDGES)
     assert [problem for problem in check_config(cfg) if problem.severity == 'error'] == []
     written = {
@@ -82,7 +83,8 @@ def test_the_commands_make_what_the_config_reads(name, monkeypatch, tmp_path):
         'train': False,
         'val': True,
     }
-    assert len(written['train']['images']) < len(written['val']['images'])
+    counts = [len(written[split]['images']) for split in ('train', 'val')]
+    assert counts == [2, 2] if name == 'hdbpmn_nodes_256' else counts[0] < counts[1]
     assert Path(cfg.val_evaluator.ann_file).samefile(Path(cfg.data_root, 'annotations/val.json'))
     seen = set()
     for sample in DATASETS.build(cfg.train_dataloader.dataset):
@@ -93,6 +95,6 @@ def test_the_commands_make_what_the_config_reads(name, monkeypatch, tmp_path):
 
 
 def test_the_variable_names_another_folder(monkeypatch):
-    for name, (_, variable) in SOURCES.items():
+    for name, (_, _, variable) in SOURCES.items():
         monkeypatch.setenv(variable, '/some/folder')
         assert Config.fromfile(FOLDER / f'{name}.py').val_evaluator.ann_file == '/some/folder/annotations/val.json'
