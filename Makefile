@@ -1,8 +1,8 @@
 # Everything runs in a virtual environment that `setup` makes on the first call: .venv, or .venv-onedl with STACK=onedl.
 STACK ?= default
 PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
-# Compiling mmcv takes about 1 GB of memory per job. Python's own flags ask for debug information: without it (-g0 below)
-# the compiler needs half the time.
+# Compiling mmcv takes about 1 GB of memory per job. Python's own flags ask for debug information, which costs time (-g0
+# below leaves it out). They are named because CFLAGS replaces them: without -O3 RoIAlign and NMS take many times as long.
 export MAX_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 VENV := $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
@@ -33,7 +33,8 @@ $(STAMP): $(FILES) requirements.txt setup.py
 	@echo "Setting up $(VENV): torch and the build tools"
 	@$(PIP) -r requirements/build.txt
 	@echo "Setting up $(VENV): mmengine, mmcv, mmdet (compiling mmcv takes about five minutes, once)"
-	@CFLAGS="$(CFLAGS) -g0" $(PIP) --no-build-isolation --no-deps -r requirements/$(STACK).txt
+	@CFLAGS="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("CFLAGS"))') $(CFLAGS) -g0" \
+	  $(PIP) --no-build-isolation --no-deps -r requirements/$(STACK).txt
 	@echo "Setting up $(VENV): libraries, and this package"
 	@$(PIP) -r requirements/hosts.txt -r requirements.txt -r requirements/tests.txt
 	@$(PIP) --no-build-isolation --no-deps -e .
