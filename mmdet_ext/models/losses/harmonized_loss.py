@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .gradient_density import bin_index, count_index
 
-# Entries per chunk on a CPU: the temporaries of a chunk stay in its cache.
-CHUNK = 2**16
+# Entries per chunk on a CPU: few enough that the temporaries of a chunk stay in its cache, enough that the calls of
+# operators take little of the time.
+CHUNK = 2**17
 
 
 class EntryLoss(Protocol):
@@ -26,10 +28,13 @@ class EntryLoss(Protocol):
     device: torch.device
 
     def derivative(self, rows: slice) -> Tensor:
-        """(r, C) derivative of the loss by the prediction; its absolute value is the gradient norm g."""
+        """(r, C) derivative of the loss by the prediction; its absolute value is the gradient norm g.
+
+        New. Of an entry that is not valid it may be anything, NaN too: it is not counted, and a mask is one more pass.
+        """
 
     def evaluate(self, rows: slice) -> tuple[Tensor, Tensor]:
-        """(r, C) loss and the same derivative, both new."""
+        """(r, C) loss and derivative, both new, and finite where an entry is not valid."""
 
 
 def compute_dtype(pred: Tensor) -> torch.dtype:
@@ -53,6 +58,11 @@ def _bit_mask(valid: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     return valid.to(torch.int64 if dtype == torch.float64 else torch.int32).neg_()
 
 
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), in one pass; above 40 that is x, in float64 too."""
+    return F.softplus(x, threshold=40)
+
+
 class SigmoidCrossEntropy:
     """Binary cross entropy of logits: derivative sigmoid(x) - t.
 
@@ -61,7 +71,7 @@ class SigmoidCrossEntropy:
     Args:
         pred: (R, C) logits.
         target: (R, C) in [0, 1], or (R,) labels of which those outside 0 ... C - 1 are background.
-        valid: (R, 1) or (R, C) bool; where it is False, pred and target are not read. None: all.
+        valid: (R, 1) or (R, C) bool; where it is False, `evaluate` does not read pred and target. None: all.
     """
 
     def __init__(self, pred: Tensor, target: Tensor, valid: Tensor | None = None) -> None:
@@ -70,38 +80,33 @@ class SigmoidCrossEntropy:
         self.dtype, self.device = compute_dtype(pred), pred.device
         self.keep = _bit_mask(valid, self.dtype)
         # At most one column of a row has the target 1: it is put right instead of making all targets dense.
-        self.correction: Tensor | None = None
+        self.sign: Tensor | None = None
         if target.dim() == 1:
-            positive = ((target >= 0) & (target < pred.shape[1]))[:, None]
             self.target = target.clamp(0, pred.shape[1] - 1)[:, None]
-            if valid is not None:
-                positive = positive & valid.expand(self.shape).gather(1, self.target)
-            self.correction = positive.to(self.dtype).neg_()
-
-    def _logits(self, rows: slice) -> Tensor:
-        return _select(self.pred, rows, self.keep, self.dtype)
+            positive = (target[:, None] == self.target).to(self.dtype)
+            self.correction, self.sign = -positive, 1 - 2 * positive
 
     def derivative(self, rows: slice) -> Tensor:
         """(r, C) sigmoid(x) - t."""
-        return self._derivative(self._logits(rows), rows)
+        return self._derivative(_select(self.pred, rows, None, self.dtype), rows, None)
 
-    def _derivative(self, x: Tensor, rows: slice) -> Tensor:
-        if self.correction is None:
-            return x.sigmoid().sub_(_select(self.target, rows, self.keep, self.dtype))
+    def _derivative(self, x: Tensor, rows: slice, keep: Tensor | None) -> Tensor:
+        if self.sign is None:
+            return x.sigmoid().sub_(_select(self.target, rows, keep, self.dtype))
         return x.sigmoid().scatter_add_(1, self.target[rows], self.correction[rows])
 
     def evaluate(self, rows: slice) -> tuple[Tensor, Tensor]:
         """(r, C) max(x, 0) - x t + log(1 + exp(-|x|)), and its derivative."""
-        x = self._logits(rows)
-        # The first two terms cancel exactly; the last one must not be added before they have.
-        loss = x.clamp(min=0)
-        if self.correction is None:
-            loss.addcmul_(x, _select(self.target, rows, self.keep, self.dtype), value=-1)
+        x = _select(self.pred, rows, self.keep, self.dtype)
+        if self.sign is None:
+            # The first two terms cancel exactly; the last one must not be added before they have.
+            loss = x.clamp(min=0).addcmul_(x, _select(self.target, rows, self.keep, self.dtype), value=-1)
+            loss.add_(_softplus(x.abs().neg_()))
         else:
-            own = x.gather(1, self.target[rows])
-            # max(x, 0) - x is max(-x, 0), also where x is infinite.
-            loss.scatter_(1, self.target[rows], torch.where(self.correction[rows] < 0, -own, own).clamp_(min=0))
-        return loss.add_(x.abs().neg_().exp_().log1p_()), self._derivative(x, rows)
+            # That is log(1 + exp(x)) for t = 0, and the same of -x for t = 1.
+            label = self.target[rows]
+            loss = _softplus(x).scatter_(1, label, _softplus(x.gather(1, label).mul_(self.sign[rows])))
+        return loss, self._derivative(x, rows, self.keep)
 
 
 class AuthenticSmoothL1:
@@ -114,7 +119,7 @@ class AuthenticSmoothL1:
         pred: (R, C).
         target: (R, C).
         mu: where it turns from quadratic to linear, above zero.
-        valid: (R, 1) or (R, C) bool; where it is False, pred and target are not read. None: all.
+        valid: (R, 1) or (R, C) bool; where it is False, `evaluate` does not read pred and target. None: all.
     """
 
     def __init__(self, pred: Tensor, target: Tensor, mu: float, valid: Tensor | None = None) -> None:
@@ -124,19 +129,19 @@ class AuthenticSmoothL1:
         self.keep = _bit_mask(valid, self.dtype)
         self.mu = torch.full((), mu, dtype=self.dtype, device=pred.device)
 
-    def _difference(self, rows: slice) -> tuple[Tensor, Tensor]:
-        difference = _select(self.pred, rows, self.keep, self.dtype)
-        difference = difference - _select(self.target, rows, self.keep, self.dtype)
+    def _difference(self, rows: slice, keep: Tensor | None) -> tuple[Tensor, Tensor]:
+        difference = _select(self.pred, rows, keep, self.dtype)
+        difference = difference - _select(self.target, rows, keep, self.dtype)
         return difference, torch.hypot(difference, self.mu)
 
     def derivative(self, rows: slice) -> Tensor:
         """(r, C) d / sqrt(d^2 + mu^2)."""
-        difference, length = self._difference(rows)
+        difference, length = self._difference(rows, None)
         return difference / length
 
     def evaluate(self, rows: slice) -> tuple[Tensor, Tensor]:
         """(r, C) sqrt(d^2 + mu^2) - mu, and its derivative."""
-        difference, length = self._difference(rows)
+        difference, length = self._difference(rows, self.keep)
         return difference * (difference / (length + self.mu)), difference / length
 
 
