@@ -57,6 +57,8 @@ def read_log(file: Path) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: A key is missing or unknown, or a figure is in no column.
     """
+    if not file.is_file():
+        raise FileNotFoundError(f'there is no {file}, which says what rows the log has; give a folder that has one')
     log = yaml.safe_load(file.read_text(encoding='utf-8'))
     if not isinstance(log, dict) or not _NEEDED <= set(log) <= _KEYS:
         given = ', '.join(log) if isinstance(log, dict) else type(log).__name__

@@ -152,6 +152,11 @@ def _coco_metrics(cfg: Config) -> list[CocoMetric]:
     metrics = []
     for node in nodes:
         cls = METRICS.get(node['type']) if isinstance(node['type'], str) else node['type']
+        if cls is None:
+            raise ValueError(
+                f'{cfg.filename}: test_evaluator is of the unknown type {node["type"]!r}; name the module that '
+                'registers it in custom_imports'
+            )
         if not issubclass(cls, CocoMetric) or set(_listed(node.get('metric', 'bbox'))) - {'bbox', 'segm'}:
             continue
         if not node.get('ann_file') or node.get('format_only'):

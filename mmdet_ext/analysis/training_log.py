@@ -81,7 +81,7 @@ def read_training_log(work_dir: str | Path, name: str | None = None) -> Training
 
     Raises:
         FileNotFoundError: There is no such log.
-        ValueError: A log is damaged before its last line, or has no line of a training.
+        ValueError: A log is damaged before its last line, or has no line of a training, or no scalar.
     """
     work_dir = Path(work_dir)
     if work_dir.is_file():
@@ -101,7 +101,10 @@ def read_training_log(work_dir: str | Path, name: str | None = None) -> Training
         _read_file(file, rows, notes)
     if not rows:
         raise ValueError(f'{", ".join(map(str, files))}: no line of a training (with "iter") in it')
-    return TrainingLog(name or work_dir.resolve().name, tuple(files), tuple(rows), tuple(notes))
+    log = TrainingLog(name or work_dir.resolve().name, tuple(files), tuple(rows), tuple(notes))
+    if not log.names:
+        raise ValueError(f'{", ".join(map(str, files))}: its lines hold no scalar, such as a loss')
+    return log
 
 
 def _read_file(file: Path, rows: list[dict[str, float]], notes: list[str]) -> None:
@@ -116,6 +119,8 @@ def _read_file(file: Path, rows: list[dict[str, float]], notes: list[str]) -> No
                 raise ValueError(f'{file}, line {number} is damaged: {error}') from error
             notes.append(f'The last line of {file} is cut off and was left out.')
             continue
+        if not isinstance(content, dict):
+            raise ValueError(f'{file}, line {number} is {line[:40]!r}; a line of mmengine is a dict of scalars')
         if 'iter' in content:
             started = True
             if rows and rows[-1]['iter'] >= content['iter']:

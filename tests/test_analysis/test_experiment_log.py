@@ -130,6 +130,8 @@ def test_bad_input(folder):
         describe_config(other)
     with pytest.raises(FileNotFoundError, match=r'fourth\.py is a row of the log'):
         describe_config(folder / 'fourth.py')
+    with pytest.raises(FileNotFoundError, match=r'there is no nowhere.log\.yml, which says what rows the log has'):
+        format_experiment_log('nowhere')
     log = folder / 'log.yml'
     good = yaml.safe_load(log.read_text())
     for wrong, message in (

@@ -169,6 +169,7 @@ def test_predictions_of_other_data(tmp_path, key, value, sentence):
         ("dict(type='CocoMetric', ann_file='a.json', format_only=True, outfile_prefix='x')", ValueError, 'format_only'),
         ("dict(type='CocoMetric', ann_file='nowhere.json')", FileNotFoundError, 'no annotation file nowhere.json'),
         ("dict(type='VOCMetric')", ValueError, 'test_evaluator is VOCMetric; a sweep needs a CocoMetric'),
+        ("dict(type='OwnMetric')", ValueError, "unknown type 'OwnMetric'; name the module that registers it"),
         ('None', ValueError, 'test_evaluator is nothing'),
     ],
 )

@@ -85,6 +85,9 @@ def test_damage(tmp_path):
     file = write_log(tmp_path / 'torn', ['{"loss', train_line(1, loss=1.0)])
     with pytest.raises(ValueError, match=r'scalars.json, line 1 is damaged: Unterminated'):
         read_training_log(tmp_path / 'torn')
+    write_log(tmp_path / 'other', ['[1, 2]'])
+    with pytest.raises(ValueError, match=r"scalars.json, line 1 is '\[1, 2\]'; a line of mmengine is a dict"):
+        read_training_log(tmp_path / 'other')
 
 
 def test_nothing_there(tmp_path):
@@ -93,6 +96,9 @@ def test_nothing_there(tmp_path):
     write_log(tmp_path, [{'coco/bbox_mAP': 0.5, 'step': 1}])
     with pytest.raises(ValueError, match='no line of a training'):
         read_training_log(tmp_path)
+    write_log(tmp_path / 'bare', [{'iter': 1}])
+    with pytest.raises(ValueError, match=r'scalars\.json: its lines hold no scalar, such as a loss'):
+        read_training_log(tmp_path / 'bare')
 
 
 def test_no_epochs_no_length(tmp_path):

@@ -1,6 +1,7 @@
 """Write the READMEs of the logs that are configs: each row with its config, the log's figures, and ours."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from mmdet_ext.analysis.experiment_log import write_experiment_logs
@@ -18,4 +19,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')

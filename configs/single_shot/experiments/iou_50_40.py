@@ -1,4 +1,4 @@
-"""The log: "发现还是提高不了，所以改回 pos_threshold = 0.5 neg_threshold = 0.4 终于涨了（2月22号）
+"""The log: "发现还是提高不了，所以改回 pos_threshold = 0.5 neg_threshold = 0.4 终于涨了（2月22号）：
 step1066300-ep073-loss5.715.pd" (no better, so back to these; up at last).
 
 As `iou_110_70`, whose checkpoint it starts from, with positives from IoU 0.5 on and negatives below 0.4: the log's

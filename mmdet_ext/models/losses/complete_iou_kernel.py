@@ -40,7 +40,7 @@ class _Chunk:
         low, high, overlap, gap, angle, alpha = self.low, self.high, self.overlap, self.gap, self.angle, self.alpha
         self.target.copy_(target.unflatten(1, (2, 2)).permute(1, 2, 0))
         self.pred.copy_(pred.unflatten(1, (2, 2)).permute(1, 2, 0))
-        inner, _, size, hull, shift = self.pairs.unbind()
+        inner, target_size, size, hull, shift = self.pairs.unbind()
         sizes = self.pairs[1:3]
         # Both edges of an inverted side go to its middle, exactly.
         torch.sub(low[1], high[1], out=gap)
@@ -85,7 +85,8 @@ class _Chunk:
         # d loss / d union, of the overlap and the area of the prediction together; alpha is a constant.
         per_area = iou.mul_(per_union)
         twist = alpha.mul_(angle).div_(turn.clamp_(min=eps))
-        overlap.ge_(0)
+        # With a target of length 0 nothing overlaps, wherever the edges go; equal ones would pull by 1 / eps.
+        overlap.ge_(0).mul_(target_size.sign_())
         overlap[0].mul_(inner[1])
         overlap[1].mul_(inner[0])
         pull = overlap.mul_(per_union.lerp_(per_area, 0.5))

@@ -35,7 +35,8 @@ def complete_iou_loss(
 
     A side with x2 < x1 counts as a side of length 0 in its middle, and gets the gradient of the length at 0 plus
     `-1 / c`, so that a descent step widens it wherever it lies. Where two edges are equal, each has half of the
-    gradient of either side (as `torch.maximum`), which makes it exactly zero for equal boxes.
+    gradient of either side (as `torch.maximum`), which makes it exactly zero for equal boxes, also without area: a
+    target's side of length 0 cannot be overlapped, so the overlap gives no gradient along it.
 
     Deviations from mmdet's `ciou_loss`: it is NaN for most equal boxes and for large boxes in half precision, loses
     its precision far from the origin, gives inverted sides no gradient or a positive area, and always uses a gate of

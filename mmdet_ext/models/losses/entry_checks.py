@@ -3,9 +3,22 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from mmdet.models.losses import GaussianFocalLoss, QualityFocalLoss, VarifocalLoss
+from torch import Tensor, nn
 
 REDUCTIONS = ('none', 'mean', 'sum')
+# mmdet's, whose targets are numbers such as the IoU of a predicted box.
+SOFT_TARGET_LOSSES = (GaussianFocalLoss, QualityFocalLoss, VarifocalLoss)
+
+
+def check_takes_labels(owner: str, name: str, loss: nn.Module) -> None:
+    """Raise a `ValueError` where a loss of mmdet, or the one that it wraps, cannot be given labels."""
+    for part in (loss, *loss.children()):
+        if isinstance(part, SOFT_TARGET_LOSSES):
+            raise ValueError(
+                f'{owner}: {name}={type(part).__name__} wants soft targets, such as the IoU of a predicted box, and '
+                'gets labels; allowed are losses of labels: CrossEntropyLoss, FocalLoss, GHMCLoss'
+            )
 
 
 def check_shape(owner: str, name: str, value: Tensor, allowed: Sequence[Sequence[int]]) -> None:

@@ -7,7 +7,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .entry_checks import REDUCTIONS, check_labels
+from .entry_checks import REDUCTIONS, check_labels, check_takes_labels
 
 
 def select_hard_examples(
@@ -59,7 +59,8 @@ class OHEMLoss(nn.Module):
             `AnchorHead`); None: not said.
 
     Raises:
-        ValueError: an option outside of what is listed, a mask loss, a `use_sigmoid` that the wrapped loss lacks.
+        ValueError: an option outside of what is listed, a loss of masks or of soft targets or with an activation of its
+            own, a `use_sigmoid` that the wrapped loss lacks.
     """
 
     def __init__(
@@ -74,11 +75,14 @@ class OHEMLoss(nn.Module):
         super().__init__()
         if not neg_pos_ratio >= 0:
             raise ValueError(f'OHEMLoss: neg_pos_ratio={neg_pos_ratio}, must be 0 or more negatives per positive')
-        if min_neg < 0 or min_neg != int(min_neg):
+        if not (min_neg >= 0 and float(min_neg).is_integer()):
             raise ValueError(f'OHEMLoss: min_neg={min_neg}, must be 0 or a whole number of negatives')
         if reduction not in REDUCTIONS:
             raise ValueError(f'OHEMLoss: reduction={reduction!r}, allowed are {REDUCTIONS}')
         self.loss = MODELS.build({**loss, 'reduction': 'none'})
+        check_takes_labels('OHEMLoss', 'loss', self.loss)
+        if getattr(self.loss, 'activated', False) or getattr(self.loss, 'custom_cls_channels', False):
+            raise ValueError(f'OHEMLoss: loss={loss} has an activation of its own; a sigmoid or softmax loss is needed')
         if getattr(self.loss, 'use_mask', False):
             raise ValueError(f'OHEMLoss: loss={loss} is a loss of masks; a loss of class scores is needed')
         self.use_sigmoid = bool(getattr(self.loss, 'use_sigmoid', False))
@@ -116,7 +120,8 @@ class OHEMLoss(nn.Module):
             a zero (an empty tensor) connected to `pred`.
 
         Raises:
-            ValueError: shapes that do not fit, a label out of range, an unknown reduction, `avg_factor` with `'sum'`.
+            ValueError: shapes that do not fit, labels out of range or no integers, an unknown reduction, `avg_factor`
+                with `'sum'`.
         """
         reduction = self.reduction if reduction_override is None else reduction_override
         if reduction not in REDUCTIONS:
@@ -126,6 +131,8 @@ class OHEMLoss(nn.Module):
                 f'OHEMLoss: predictions {tuple(pred.shape)} and labels {tuple(target.shape)}, must be (B, N, C) and '
                 '(B, N), or (N, C) and (N,) of one image'
             )
+        if target.is_floating_point():
+            raise ValueError(f'OHEMLoss: labels must be integers, got {target.dtype}')
         if weight is not None and weight.shape != target.shape:
             raise ValueError(
                 f'OHEMLoss: weight {tuple(weight.shape)} for labels {tuple(target.shape)}, must be of the same shape'
@@ -155,9 +162,9 @@ class OHEMLoss(nn.Module):
         """(..., C) logits and labels -> the wrapped loss of each prior, in the shape of the labels."""
         with torch.autocast(pred.device.type, enabled=False):
             logits = pred.flatten(0, -2).to(torch.promote_types(pred.dtype, torch.float32))
-            labels = target.flatten()
+            labels = target.flatten().long()
             if self._wants_one_hot:
-                labels = F.one_hot(labels.long(), logits.shape[-1] + 1)[:, :-1]
+                labels = F.one_hot(labels, logits.shape[-1] + 1)[:, :-1]
             loss = self.loss(logits, labels)
             if loss.shape == logits.shape:
                 loss = loss.sum(-1)

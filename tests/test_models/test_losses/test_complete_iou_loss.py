@@ -191,6 +191,31 @@ class TestSameAsMmdet:
         # Descent: the top goes up, the bottom goes down.
         assert grad[0, 1] > 0 > grad[0, 3]
 
+    @pytest.mark.parametrize('dtype', [torch.float16, torch.float32, torch.float64])
+    @pytest.mark.parametrize('box', [[10.0, 20, 60, 20], [10, 20, 10, 60], [10, 20, 10, 20], [60, 20, 10, 20]])
+    def test_equal_boxes_without_area_stay_as_they_are(self, box, dtype):
+        """The formula's autograd pulls by width / eps here, infinite in half precision."""
+        box = torch.tensor([box], dtype=dtype)
+        assert_close(complete_iou_loss(box, box).item(), 1.0)
+        grad = gradient(complete_iou_loss, box, box)
+        inverted = box[:, 2:] < box[:, :2]
+        assert grad.isfinite().all()
+        assert (grad[~inverted.repeat(1, 2)] == 0).all()
+        assert ((grad[:, 2:] - grad[:, :2])[inverted] < 0).all()
+
+    def test_a_target_without_height_gives_no_gradient_of_overlap(self):
+        """What is left is the distance of the centres; wherever the box ends, the IoU is 0."""
+
+        def distance(pred, target):
+            hull = torch.maximum(pred[:, 2:], target[:, 2:]) - torch.minimum(pred[:, :2], target[:, :2])
+            return ((pred - target).unflatten(1, (2, 2)).sum(1) / 2).square().sum(1) / hull.square().sum(1)
+
+        pred = torch.tensor([[0.0, 0, 50, 40], [5, 40, 45, 60], [0, 0, 50, 60], [0, 40, 50, 40], [0, 90, 50, 99]])
+        target = torch.tensor([[0.0, 40, 50, 40]]).expand(5, 4)
+        # A gate of 1 leaves no alpha.
+        ours = gradient(complete_iou_loss, pred, target, reduction='sum', iou_gate=1.0)
+        assert_close(ours, gradient(distance, pred, target))
+
 
 class TestMmdetIsWrong:
     def test_equal_boxes(self):

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from mmdet.registry import MODELS
+from torch import nn
 from torch.testing import assert_close
 
-from mmdet_ext.models.losses.entry_checks import check_labels, check_shape, entry_weights
+from mmdet_ext.models.losses.entry_checks import check_labels, check_shape, check_takes_labels, entry_weights
 
 
 def test_shapes():
@@ -39,3 +41,14 @@ def test_weights():
         entry_weights('Loss', pred, torch.zeros(2, 3), torch.float32, per_row=True)
     with pytest.raises(ValueError, match=r'Loss: weight must have the shape \(4,\), got \(3,\)'):
         entry_weights('Loss', torch.zeros(4), torch.zeros(3), torch.float32)
+
+
+@pytest.mark.parametrize('kind', ['GaussianFocalLoss', 'QualityFocalLoss', 'VarifocalLoss'])
+def test_losses_of_soft_targets(kind):
+    wrapper = nn.Module()
+    wrapper.loss = MODELS.build(dict(type=kind))
+    for loss in (wrapper.loss, wrapper):
+        with pytest.raises(ValueError, match=f'^Head: loss_cls={kind} wants soft targets, .* losses of labels: Cross'):
+            check_takes_labels('Head', 'loss_cls', loss)
+    for kind_of_labels in ('CrossEntropyLoss', 'FocalLoss', 'GHMCLoss'):
+        check_takes_labels('Head', 'loss_cls', MODELS.build(dict(type=kind_of_labels)))

@@ -261,8 +261,12 @@ class TestBadInput:
             (dict(neg_pos_ratio=math.nan), 'neg_pos_ratio=nan, must be 0 or more'),
             (dict(min_neg=-1), 'min_neg=-1, must be 0 or a whole number'),
             (dict(min_neg=1.5), 'min_neg=1.5, must be 0 or a whole number'),
+            (dict(min_neg=math.inf), 'min_neg=inf, must be 0 or a whole number'),
             (dict(reduction='avg'), r"reduction='avg', allowed are \('none', 'mean', 'sum'\)"),
             (dict(loss=dict(type='CrossEntropyLoss', use_mask=True)), 'is a loss of masks'),
+            (dict(loss=dict(type='VarifocalLoss')), 'loss=VarifocalLoss wants soft targets, .*and gets labels'),
+            (dict(loss=dict(FOCAL, activated=True)), 'has an activation of its own; a sigmoid or softmax loss'),
+            (dict(loss=dict(type='SeesawLoss')), 'has an activation of its own; a sigmoid or softmax loss'),
             (dict(use_sigmoid=True), 'use_sigmoid=True, but that of CrossEntropyLoss in `loss` is False'),
             (dict(loss=FOCAL, use_sigmoid=False), 'use_sigmoid=False, but that of FocalLoss in `loss` is True'),
         ],
@@ -295,6 +299,13 @@ class TestBadInput:
         target[1, 5] = label
         with pytest.raises(ValueError, match=rf'OHEMLoss: labels must be in 0 ... 3 .*got {label}'):
             OHEMLoss(wrapped)(pred, target)
+
+    def test_labels_are_integers_of_any_kind(self):
+        for wrapped in (SOFTMAX, SIGMOID, FOCAL):
+            pred, target, weight = batch(wrapped)
+            assert_close(OHEMLoss(wrapped)(pred, target.int(), weight), OHEMLoss(wrapped)(pred, target, weight))
+        with pytest.raises(ValueError, match=r'OHEMLoss: labels must be integers, got torch.float32'):
+            OHEMLoss(SOFTMAX)(*batch(SOFTMAX)[:1], torch.zeros(3, 40))
 
     def test_reduction(self):
         arguments = batch(SOFTMAX)

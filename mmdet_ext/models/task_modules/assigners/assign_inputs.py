@@ -38,7 +38,8 @@ def _boxes(instances: InstanceData, name: str, holder: str, why: str, image: str
 
 
 def _whole_numbers(values: Tensor, name: str, boxes: Tensor, image: str) -> Tensor:
-    if values.shape != boxes.shape[:1] or values.dtype not in INTEGERS:
+    # `torch.tensor([])` is of floats.
+    if values.shape != boxes.shape[:1] or (values.dtype not in INTEGERS and len(values)):
         raise ValueError(
             f'YOLOAssigner: `{name}`{image} are {values.dtype} of shape {tuple(values.shape)}; {len(boxes)} boxes need '
             f'integers of shape ({len(boxes)},)'

@@ -1,6 +1,7 @@
 """Assignment as YOLO does it: a prior of its own for each ground truth, thresholds, and a zone between them."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import torch
@@ -92,6 +93,14 @@ class YOLOAssigner(BaseAssigner):
         if isinstance(neg_iou_thr, Sequence) and len(neg_iou_thr) != 2:
             raise ValueError(f'YOLOAssigner: neg_iou_thr={neg_iou_thr!r}, allowed are a number and a pair (lo, hi)')
         low, high = neg_iou_thr if isinstance(neg_iou_thr, Sequence) else (0.0, neg_iou_thr)
+        for name, value, numbers in (
+            ('pos_iou_thr', pos_iou_thr, [pos_iou_thr]),
+            ('neg_iou_thr', neg_iou_thr, [low, high]),
+            ('min_best_iou', min_best_iou, [min_best_iou]),
+            ('ignore_iof_thr', ignore_iof_thr, [ignore_iof_thr]),
+        ):
+            if not all(isinstance(number, Real) for number in numbers):
+                raise ValueError(f'YOLOAssigner: {name}={value!r}, allowed are numbers')
         if not (0 <= low <= high <= pos_iou_thr and pos_iou_thr > 0):
             raise ValueError(
                 f'YOLOAssigner: neg_iou_thr={neg_iou_thr!r} with pos_iou_thr={pos_iou_thr!r}, allowed are '

@@ -43,6 +43,13 @@ def test_nothing_at_all_is_good():
     assert not bool(read([], [], per_level=True, level_ids=torch.zeros(0, dtype=torch.int64)).bad)
 
 
+def test_no_labels_are_integers():
+    gts = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.tensor([]))
+    inputs = AssignInputs.read(instances([BOX]), gts, None, False, False, None)
+    assert inputs.labels.dtype == torch.int64
+    assert not bool(inputs.bad)
+
+
 def test_box_types_and_half_precision():
     gts = InstanceData(bboxes=HorizontalBoxes(torch.tensor([BOX])), labels=torch.tensor([1]))
     inputs = AssignInputs.read(instances(torch.tensor([BOX]).half()), gts, None, False, False, None)
