@@ -6,7 +6,7 @@ and lets torch read mmengine's training checkpoints without unpickling code.
 
 from mmengine.config.utils import MODULE2PACKAGE
 
-from . import datasets, engine, evaluation, models
+from . import datasets, engine, evaluation, models, visualization
 from .compat import CONFIG_PACKAGE, allow_checkpoint_types, check_versions
 from .version import __version__
 
@@ -14,4 +14,4 @@ check_versions()
 allow_checkpoint_types()
 MODULE2PACKAGE.setdefault('mmdet_ext', CONFIG_PACKAGE)
 
-__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models']
+__all__ = ['__version__', 'datasets', 'engine', 'evaluation', 'models', 'visualization']

@@ -12,11 +12,14 @@ PACKAGE = ROOT / 'mmdet_ext'
 ALLOWED = {
     'graphs': {'numpy'},
     'models/relations': {'torch', 'mmengine', 'mmcv.cnn', 'mmdet.registry', 'mmdet_ext.graphs'},
+    'models/necks': {'torch', 'mmengine', 'mmcv.cnn', 'mmdet.registry', 'mmdet.utils'},
+    'models/backbones': {'torch', 'mmengine', 'mmcv.cnn', 'mmdet.registry', 'mmdet.utils', 'mmdet.models.utils'},
 }
 # What the files of a folder must not import.
 FORBIDDEN = {
     'models': {'mmdet_ext.analysis', 'mmdet_ext.datasets', 'mmdet_ext.engine'},
     'datasets': {'mmdet_ext.analysis'},
+    'visualization': {'mmdet_ext.analysis', 'mmdet_ext.datasets', 'mmdet_ext.engine', 'mmdet_ext.models'},
 }
 
 

@@ -27,6 +27,7 @@ GRAPH = CONFIGS / 'relation_rcnn/category-graph-faster-rcnn_r18-gn_fpn_chest-pha
 ALL = str(CONFIGS / 'relation_rcnn/all-relations-{}_r18-gn_fpn_chest-phantom.py')
 LOG = CONFIGS / 'relation_rcnn/experiments'
 ONE_STAGE_LOG = CONFIGS / 'single_shot/experiments'
+FACES = CONFIGS / 'retina_face'
 PARTS = CONFIGS / '_base_/datasets/chest_phantom_parts.py'
 SMALL = {
     'plain': lambda: small_config(CONFIGS / 'scratch_gn/faster-rcnn_r18-gn_fpn_chest-phantom.py'),
@@ -49,6 +50,9 @@ SMALL = {
     'darknet': lambda: small_config(CONFIGS / 'single_shot/single-shot_d53_fpn_1x_coco.py'),
     'yolo': lambda: small_config(CONFIGS / 'yolo_iou/yolo-iou_r18-gn_bccd.py'),
     'ohem': lambda: small_config(ONE_STAGE_LOG / 'ohem.py'),
+    'faces': lambda: small_config(FACES / 'retina-face_mnet025_fpn-ssh_4xb8-250e_wider-face.py'),
+    'faces_gn': lambda: small_config(FACES / 'retina-face_r18-gn_fpn-ssh_face-phantom.py'),
+    'faces_vgg': lambda: small_config(FACES / 'retina-face_vgg16_fpn-ssh_4xb8-100e_wider-face.py'),
     'yolo_assigner': lambda: small_config(ONE_STAGE_LOG / 'iou_110_70.py'),
 }
 
@@ -164,8 +168,14 @@ def batches(cfg: Config) -> tuple[dict, dict]:
     backbone = cfg.model.backbone
     # SSD has one size. Deformable convs (v1) take no map that is smaller than their kernel.
     small = (96, 96) if backbone.get('dcn') else (64, 96)
-    shapes = [(3, cfg.input_size, cfg.input_size) if backbone.type == 'SSDVGG' else (3, *small)] * 2
-    data = demo_mm_inputs(2, image_shapes=shapes, num_items=[2, 0], num_classes=classes, with_mask=masks)
+    shapes = [(3, cfg.input_size, cfg.input_size) if 'input_size' in cfg else (3, *small)] * 2
+    # Its labels start with 1, so that one class alone must be asked for as two.
+    data = demo_mm_inputs(2, image_shapes=shapes, num_items=[2, 0], num_classes=max(classes, 2), with_mask=masks)
+    for sample in data['data_samples']:
+        sample.gt_instances.labels.clamp_(max=classes - 1)
+        if cfg.model.get('bbox_head', {}).get('type') == 'RetinaFaceHead':
+            points = sample.gt_instances.bboxes.reshape(-1, 2, 2).mean(1, keepdim=True).expand(-1, 5, 2)
+            sample.gt_instances.keypoints = torch.cat([points, torch.full_like(points[..., :1], 2)], dim=-1)
     return data, data
 
 

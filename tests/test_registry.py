@@ -50,7 +50,9 @@ def test_mmengine_roots_get_no_second_alias(name: str) -> None:
 
 
 def test_our_modules_are_in_mmdet_registries() -> None:
-    assert {'RelationRoIHead', 'RelationBBoxHead', 'GeometryAttentionRelation'} <= set(ours(mmdet.registry.MODELS))
+    assert {'RelationRoIHead', 'RelationBBoxHead', 'GeometryAttentionRelation', 'FPNSSH', 'MobileNetV1'} <= set(
+        ours(mmdet.registry.MODELS)
+    )
 
 
 @pytest.mark.parametrize('name', sorted(PARENTS))

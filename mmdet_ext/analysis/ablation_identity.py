@@ -14,8 +14,15 @@ from mmdet_ext.engine.dataset_spec import Split, dataset_specs
 
 # Where it runs, and what differs between the seeds of an arm.
 _LEFT_OUT = ('work_dir', 'launcher', 'randomness.seed')
-# Hooks that look and do not touch.
-_OBSERVERS = ('DatasetCheckHook', 'LossScopeHook', 'LossAlarmHook', 'RunRecordHook')
+# Hooks that look and do not touch; LossMonitorHook does unless it skips batches.
+_OBSERVERS = (
+    'ActivationStatsHook',
+    'DatasetCheckHook',
+    'LossAlarmHook',
+    'LossMonitorHook',
+    'LossScopeHook',
+    'RunRecordHook',
+)
 _PICTURES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.xml')
 
 
@@ -27,7 +34,11 @@ def config_identity(cfg: Config) -> dict[str, str]:
     """
     content = cfg.to_dict()
     if content.get('custom_hooks'):
-        content['custom_hooks'] = [hook for hook in content['custom_hooks'] if hook.get('type') not in _OBSERVERS]
+        content['custom_hooks'] = [
+            hook
+            for hook in content['custom_hooks']
+            if hook.get('type') not in _OBSERVERS or hook.get('action') == 'skip'
+        ]
     return {key: value for key, value in _flatten(content, '') if key not in _LEFT_OUT}
 
 

@@ -1,5 +1,7 @@
-"""Embedded data, checks of data before they are trained on, and transforms (registered here)."""
+"""Embedded data, checks of data before they are trained on, data sets and transforms (registered here)."""
 
 from . import transforms
+from .coco_landmarks import CocoLandmarkDataset
+from .wider_face import WiderFaceLandmarkDataset
 
-__all__ = ['transforms']
+__all__ = ['CocoLandmarkDataset', 'WiderFaceLandmarkDataset', 'transforms']

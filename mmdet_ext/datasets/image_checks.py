@@ -88,7 +88,7 @@ def image_fault(path: str, size: Size | None) -> tuple[str, str] | None:
         if os.path.getsize(path) == 0:
             return 'are empty files', ''
         with Image.open(path) as image:
-            actual = _upright_size(image)
+            actual = upright_size(image)
             image.draft('L', (1, 1))
             image.load()
     except UnidentifiedImageError:
@@ -112,7 +112,7 @@ def _present(names: Sequence[str], img_dir: str) -> set[str]:
     return {name for name in names if os.path.basename(name) in listed[os.path.dirname(name)]}
 
 
-def _upright_size(image: Image.Image) -> Size:
+def upright_size(image: Image.Image) -> Size:
     """Width and height as OpenCV reads the image: turned by the EXIF orientation."""
     width, height = image.size
     turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)

@@ -145,16 +145,18 @@ def to_pixels(picture: Floats) -> Pixels:
 def contact_sheet(
     images: Sequence[Pixels], boxes: Sequence[Sequence[Sequence[float]]], labels: Sequence[Sequence[int]],
     names: Sequence[str], columns: int = 4, tile: int = 480,
+    points: Sequence[Sequence[Sequence[float]]] | None = None,
 ) -> Pixels:  # fmt: skip
     """Enlarged images side by side, each object with its box and the name of its class.
 
     Args:
-        images: Grey images, all of the same size.
+        images: Images, grey or BGR, all of the same size.
         boxes: For each image its boxes [x, y, w, h] in pixels.
         labels: For each image the class index of each box.
         names: Class names.
         columns: Tiles in a row.
         tile: Side of a tile in pixels.
+        points: For each image its landmarks [x, y, v]; v 1 (hidden) is an empty ring, 2 a disc, others are not shown.
 
     Returns:
         (rows * tile, columns * tile, 3), BGR.
@@ -163,7 +165,9 @@ def contact_sheet(
     sheet = np.zeros((rows * tile, columns * tile, 3), np.uint8)
     for k, image in enumerate(images):
         scale = tile / image.shape[0]
-        picture = cv2.cvtColor(cv2.resize(image, (tile, tile), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2BGR)
+        picture = np.asarray(cv2.resize(image, (tile, tile), interpolation=cv2.INTER_CUBIC), np.uint8)
+        if picture.ndim == 2:
+            picture = np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), np.uint8)
         for (x, y, w, h), label in zip(boxes[k], labels[k], strict=True):
             ink = _INK[label % len(_INK)]
             x1, y1, x2, y2 = (round(v * scale) for v in (x, y, x + w, y + h))
@@ -172,6 +176,10 @@ def contact_sheet(
             left, line = min(x1, tile - width), y1 - base if y1 > height + base else y2 + height + 1
             cv2.rectangle(picture, (left, line - height), (left + width, line + base), (0, 0, 0), cv2.FILLED)
             cv2.putText(picture, names[label], (left, line), cv2.FONT_HERSHEY_SIMPLEX, 0.4, ink, 1, cv2.LINE_AA)
+        for px, py, v in points[k] if points else ():
+            if v:
+                place = (round(px * scale), round(py * scale))
+                cv2.circle(picture, place, 2, (0, 0, 255), cv2.FILLED if v == 2 else 1, cv2.LINE_AA)
         row, column = divmod(k, columns)
         cv2.rectangle(picture, (0, 0), (tile - 1, tile - 1), (70, 70, 70), 1)
         sheet[row * tile : (row + 1) * tile, column * tile : (column + 1) * tile] = picture

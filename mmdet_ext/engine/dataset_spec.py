@@ -18,6 +18,7 @@ from mmdet_ext.datasets.problems import Problem
 from mmdet_ext.datasets.voc_checks import check_voc
 
 Split = Literal['train', 'val', 'test']
+_PACKS = ('PackDetInputs', 'PackLandmarkInputs', 'PackPartInputs')
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ def check_eval_pipeline(spec: DatasetSpec) -> list[Problem]:
         return [Problem('error', where, message)]
     for node in spec.pipeline:
         name = transform_name(node)
-        keys = option(node, 'meta_keys') if name in ('PackDetInputs', 'PackPartInputs') else None
+        keys = option(node, 'meta_keys') if name in _PACKS else None
         if keys is not None and 'scale_factor' not in keys:
             message = f"`meta_keys` of {name} lacks 'scale_factor', without which mmdet cannot predict; add it"
             return [Problem('error', where, message)]

@@ -174,9 +174,10 @@ def train(
 def _set_test_time_augmentation(cfg: Config) -> None:
     """Wrap the model for test-time augmentation; without a recipe in the config, a horizontal flip."""
     if 'tta_model' not in cfg:
-        warnings.warn('The config has no tta_model: DetTTAModel with NMS at IoU 0.5, 100 boxes.', stacklevel=2)
+        warnings.warn('The config has no tta_model: LandmarkTTAModel with NMS at IoU 0.5, 100 boxes.', stacklevel=2)
         nms = {'type': 'nms', 'iou_threshold': 0.5}
-        cfg.tta_model = {'type': 'DetTTAModel', 'tta_cfg': {'nms': nms, 'max_per_img': 100}}
+        # DetTTAModel, and landmarks too where there are any.
+        cfg.tta_model = {'type': 'LandmarkTTAModel', 'tta_cfg': {'nms': nms, 'max_per_img': 100}}
     dataset = cfg.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset['dataset']
@@ -184,9 +185,13 @@ def _set_test_time_augmentation(cfg: Config) -> None:
         warnings.warn('The config has no tta_pipeline: the test pipeline, plain and flipped.', stacklevel=2)
         keys = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
         flips = [{'type': 'RandomFlip', 'prob': 1.0}, {'type': 'RandomFlip', 'prob': 0.0}]
-        cfg.tta_pipeline = copy.deepcopy(dataset.pipeline)
-        pack = [{**cfg.tta_pipeline[-1], 'meta_keys': keys}]
-        cfg.tta_pipeline[-1] = {'type': 'TestTimeAug', 'transforms': [flips, pack]}
+        *before, pack = copy.deepcopy(dataset.pipeline)
+        # Ground truth stays that of the image as it is; landmarks would be asked to follow a flip.
+        loads = [place for place, node in enumerate(before) if 'Annotations' in str(node['type'])]
+        place = loads[0] if loads else len(before)
+        after = [[node] for node in before[place:]]
+        steps = [flips, *after, [{**pack, 'meta_keys': keys}]]
+        cfg.tta_pipeline = [*before[:place], {'type': 'TestTimeAug', 'transforms': steps}]
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset.pipeline = cfg.tta_pipeline
 

@@ -1,5 +1,7 @@
 """Metrics, registered in mmdet's registry."""
 
 from .coco_iou_metric import CocoIoUMetric
+from .landmark_nme import LandmarkNME
+from .wider_face_metric import WiderFaceMetric
 
-__all__ = ['CocoIoUMetric']
+__all__ = ['CocoIoUMetric', 'LandmarkNME', 'WiderFaceMetric']

@@ -1,5 +1,5 @@
 """Modules that register themselves in mmdet's registries on import."""
 
-from . import dense_heads, losses, relations, roi_heads, task_modules
+from . import backbones, dense_heads, losses, necks, relations, roi_heads, task_modules, test_time_augs
 
-__all__ = ['dense_heads', 'losses', 'relations', 'roi_heads', 'task_modules']
+__all__ = ['backbones', 'dense_heads', 'losses', 'necks', 'relations', 'roi_heads', 'task_modules', 'test_time_augs']

@@ -64,6 +64,14 @@ def test_seed_and_work_dir_do_not_count_but_options_and_weights_do(tmp_path):
     assert config_identity(cfg)['load_from'] == "'https://somewhere/w.pth'"
 
 
+def test_hooks_that_only_look_do_not_count(tmp_path):
+    cfg = read(tmp_path / 'a')
+    cfg.custom_hooks = [dict(type='LossMonitorHook'), dict(type='ActivationStatsHook'), dict(type='EMAHook')]
+    assert [name in str(config_identity(cfg)) for name in ('Monitor', 'Stats', 'EMA')] == [False, False, True]
+    cfg.custom_hooks[0].action = 'skip'
+    assert 'Monitor' in str(config_identity(cfg))
+
+
 def test_differences_are_named():
     assert describe_difference({'a': '1'}, {'a': '1'}) is None
     assert describe_difference({'a': '1', 'b': '2'}, {'a': '1', 'b': '3'}) == 'b is 2 in one and 3 in the other'

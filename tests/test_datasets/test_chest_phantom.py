@@ -233,7 +233,7 @@ def test_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_full_disk_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(chest_phantom.cv2, 'imwrite', lambda *args: False)
+    monkeypatch.setattr('cv2.imwrite', lambda *args: False)
     with pytest.raises(OSError, match='cannot write'):
         _small(tmp_path / 'set')
 

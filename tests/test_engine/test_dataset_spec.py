@@ -109,6 +109,7 @@ def test_exists(tmp_path):
         ([{'type': 'MyOwn'}], 'warning'),
         ([{'type': 'Resize'}, {'type': 'PackDetInputs', 'meta_keys': ('img_id',)}], 'error'),
         ([{'type': 'Resize'}, {'type': 'PackDetInputs', 'meta_keys': ('scale_factor',)}], None),
+        ([{'type': 'LandmarkResize'}, {'type': 'PackLandmarkInputs', 'meta_keys': ('img_id',)}], 'error'),
     ],
 )
 def test_evaluation_pipeline(pipeline, severity):

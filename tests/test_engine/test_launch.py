@@ -212,6 +212,18 @@ def test_test_time_augmentation_packs_like_the_test_pipeline():
     assert {'flip', 'flip_direction', 'img_id'} <= set(packed.meta_keys)
 
 
+def test_test_time_augmentation_flips_before_the_ground_truth_is_there():
+    names = ['LoadImageFromFile', 'LandmarkResize', 'LoadLandmarkAnnotations', 'PackLandmarkInputs']
+    pipeline = [{'type': name} for name in names]
+    cfg = Config({'test_dataloader': {'dataset': {'pipeline': pipeline}}, 'model': {'type': 'SingleStageDetector'}})
+    with pytest.warns(UserWarning, match='LandmarkTTAModel'):
+        launch._set_test_time_augmentation(cfg)
+    *before, augment = cfg.test_dataloader.dataset.pipeline
+    assert [node.type for node in before] == names[:2]
+    assert [[node.type for node in step] for step in augment.transforms] == [['RandomFlip'] * 2, names[2:3], names[3:]]
+    assert cfg.model.type == 'LandmarkTTAModel'
+
+
 def test_what_a_run_starts_from_is_looked_for_first(tmp_path):
     paths = {'ann': str(tmp_path / 'nowhere.json'), 'images': str(tmp_path)}
     for name, extra in (('plain', ''), ('tuned', "load_from = 'work_dirs/plain/epoch_3.pth'\n")):

@@ -82,7 +82,7 @@ def shrink_single_stage(cfg: Config) -> Config:
         neck.update(in_channels=[64, 32, 16], out_channels=[32, 16, 16], norm_cfg=norm)
         head.update(in_channels=[32, 16, 16], out_channels=[16, 16, 16])
     else:
-        widths = [8 * 2**stage * (4 if deformable else 1) for stage in range(4)]
+        widths = [8 * 2**stage * (4 if deformable else 1) for stage in backbone.out_indices]
         neck.update(in_channels=widths, out_channels=16, norm_cfg=norm)
         head.update(in_channels=16, feat_channels=16)
     return cfg

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from mmdet_ext.datasets.chest_phantom import make_chest_phantom
+from mmdet_ext.datasets.phantom_files import describe_phantom
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,11 +25,7 @@ def main() -> None:
         info = make_chest_phantom(**args)
     except ValueError as error:
         sys.exit(f'error: {error}')
-    done = 'is there already, nothing to do' if info['reused'] else 'written'
-    print(f'{info["name"]} {info["version"]} {done}: {args["out"]}')
-    for split, classes in info['classes'].items():
-        print(f'  {split}: {info["counts"][split]} images, {classes}')
-    print(f'  hash: {info["hash"]}')
+    print(describe_phantom(info, args['out']))
 
 
 if __name__ == '__main__':

@@ -35,15 +35,25 @@ def project_parts(
     """
     x1, y1, x2, y2 = np.where(valid[:, None], boxes, 0).astype(np.float64).T
     corners = np.stack([x1, y1, x2, y1, x2, y2, x1, y2], axis=1).reshape(-1, 4, 2)
-    ones = np.ones((*corners.shape[:2], 1))
-    projected = np.concatenate([corners, ones], axis=2) @ np.asarray(homography, dtype=np.float64).T
-    points = projected[..., :2] / projected[..., 2:]
+    points = project_points(corners, homography)
     whole = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
     height, width = img_shape
     cut = whole.clip(0, [width, height, width, height])
     left = _area(cut)
     valid = valid & (left > 0) & (left >= min_area_ratio * _area(whole))
     return np.where(valid[:, None], cut, 0).astype(np.float32), valid
+
+
+def project_points(points: NDArray[np.floating], homography: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Carry points into another image, in double precision.
+
+    Args:
+        points: (..., 2) x, y.
+        homography: (3, 3) from pixels of `points` to pixels of the image.
+    """
+    ones = np.ones((*points.shape[:-1], 1))
+    projected = np.concatenate([points, ones], axis=-1) @ np.asarray(homography, dtype=np.float64).T
+    return projected[..., :2] / projected[..., 2:]
 
 
 def side_pairs(names: Sequence[str]) -> list[tuple[str, str]]:

@@ -1,15 +1,19 @@
 """Hooks, registered in mmdet's registry."""
 
+from .activation_stats_hook import ActivationStatsHook
 from .dataset_check_hook import DatasetCheckHook
 from .loss_alarm_hook import LossAlarmHook
+from .loss_monitor_hook import LossMonitorHook
 from .loss_scope_hook import LossScopeHook
 from .random_state_hook import RandomStateHook
 from .relation_visualization_hook import RelationVisualizationHook
 from .run_record_hook import RunRecordHook
 
 __all__ = [
+    'ActivationStatsHook',
     'DatasetCheckHook',
     'LossAlarmHook',
+    'LossMonitorHook',
     'LossScopeHook',
     'RandomStateHook',
     'RelationVisualizationHook',

@@ -15,6 +15,7 @@ def check_gts(
     batch_img_metas: Sequence[Mapping],
     num_classes: int,
     owner: str,
+    landmarks: Sequence[Tensor] | None = None,
 ) -> None:
     """One host sync for the whole batch; boxes without extent are fine, an image without boxes too.
 
@@ -24,22 +25,39 @@ def check_gts(
         batch_img_metas: `img_path` or `img_id` names the image.
         num_classes: labels are 0 to `num_classes` - 1.
         owner: who asks, for the message.
+        landmarks: per image (n, K, 3), x, y and v, where the head learns them.
 
     Raises:
-        ValueError: a label out of range, a box that is not a number or whose sides are inverted.
+        ValueError: a label out of range, a box that is not a number or whose sides are inverted, a landmark whose v is
+            not 0 to 2, or which is labelled (v > 0) and not a number.
     """
     ignored = batch_gt_instances_ignore or [None] * len(batch_gt_instances)
     boxes = [get_box_tensor(gts.bboxes) for gts in batch_gt_instances]
     regions = [get_box_tensor(gts.bboxes) for gts in ignored if gts is not None]
     labels = [gts.labels for gts in batch_gt_instances]
-    if _wrong_boxes(torch.cat(boxes + regions)).any() | _wrong_labels(torch.cat(labels), num_classes).any():
-        found = list(_complaints(batch_gt_instances, ignored, batch_img_metas, num_classes))
+    wrong = _wrong_boxes(torch.cat(boxes + regions)).any() | _wrong_labels(torch.cat(labels), num_classes).any()
+    if landmarks is not None:
+        wrong = wrong | _wrong_landmarks(torch.cat(list(landmarks))).any()
+    if wrong:
+        points: Sequence[Tensor | None] = [None] * len(boxes) if landmarks is None else landmarks
+        found = list(_complaints(batch_gt_instances, ignored, batch_img_metas, num_classes, points))
         raise ValueError(f'{owner}: ' + '; '.join(found[:3]))
 
 
-def _complaints(gts: InstanceList, ignored: Sequence[Any], metas: Sequence[Mapping], num_classes: int) -> Iterator[str]:
-    for own, ignore, meta in zip(gts, ignored, metas, strict=True):
-        image = f'image {meta.get("img_path") or meta.get("img_id", "of unknown name")}'
+def image_name(meta: Mapping) -> str:
+    """`image` and its path or id."""
+    return f'image {meta.get("img_path") or meta.get("img_id", "of unknown name")}'
+
+
+def _complaints(
+    gts: InstanceList,
+    ignored: Sequence[Any],
+    metas: Sequence[Mapping],
+    num_classes: int,
+    landmarks: Sequence[Tensor | None],
+) -> Iterator[str]:
+    for own, ignore, meta, points in zip(gts, ignored, metas, landmarks, strict=True):
+        image = image_name(meta)
         wrong = own.labels[_wrong_labels(own.labels, num_classes)]
         if len(wrong):
             yield (
@@ -54,10 +72,22 @@ def _complaints(gts: InstanceList, ignored: Sequence[Any], metas: Sequence[Mappi
                     f'{image} has the {kind} {wrong[0].tolist()}, allowed are finite (x1, y1, x2, y2) with x1 <= x2 '
                     f'and y1 <= y2: correct its annotation'
                 )
+        wrong = [] if points is None else points[_wrong_landmarks(points)]
+        if len(wrong):
+            yield (
+                f'{image} has the landmark (x, y, v) = {wrong[0].tolist()}, allowed are v of 0 (not labelled), 1 or 2, '
+                f'and finite x and y unless v is 0: correct its annotation'
+            )
 
 
 def _wrong_boxes(boxes: Tensor) -> Tensor:
     return ~boxes.isfinite().all(1) | (boxes[:, 2:] < boxes[:, :2]).any(1)
+
+
+def _wrong_landmarks(points: Tensor) -> Tensor:
+    """(n, K), of points (n, K, 3)."""
+    v = points[..., 2]
+    return ~((v >= 0) & (v <= 2)) | ((v > 0) & ~points[..., :2].isfinite().all(-1))
 
 
 def _wrong_labels(labels: Tensor, num_classes: int) -> Tensor:

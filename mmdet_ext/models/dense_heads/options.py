@@ -1,29 +1,58 @@
 """What a config may say about a dense head, and what becomes of it."""
 
+import inspect
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from mmdet.models import losses
 from torch import nn
+
+from mmdet_ext.models.losses import CompleteIoULoss
 
 from .yolo_maps import OBJ_TARGETS
 
 SMALL_OBJ_WEIGHTS = (None, '2-area')
+BOX_LOSSES = (
+    CompleteIoULoss,
+    losses.BoundedIoULoss,
+    losses.CIoULoss,
+    losses.DIoULoss,
+    losses.EIoULoss,
+    losses.GIoULoss,
+    losses.IoULoss,
+    losses.SIoULoss,
+)
 
 
 def check_single_shot(
-    stacked_convs: int, shared_convs: int, cls_prior: float, small_obj_weight: str | None, focal_gamma: float
+    stacked_convs: int,
+    shared_convs: int,
+    cls_prior: float,
+    small_obj_weight: str | None,
+    focal_gamma: float,
+    owner: str,
 ) -> None:
-    """Raise a `ValueError` with a sentence where one of these options of `SingleShotHead` cannot be."""
+    """Raise a `ValueError` with a sentence where one of these options of a `SingleShotHead` cannot be."""
     for name, number in (('stacked_convs', stacked_convs), ('shared_convs', shared_convs)):
         if not isinstance(number, int) or number < 0:
-            raise ValueError(f'SingleShotHead: {name} must be an integer of at least 0, got {number!r}')
+            raise ValueError(f'{owner}: {name} must be an integer of at least 0, got {number!r}')
     if not 0 < cls_prior < 1:
-        raise ValueError(f'SingleShotHead: cls_prior is a probability between 0 and 1, got {cls_prior!r}')
+        raise ValueError(f'{owner}: cls_prior is a probability between 0 and 1, got {cls_prior!r}')
     if small_obj_weight not in SMALL_OBJ_WEIGHTS:
-        raise ValueError(f'SingleShotHead: small_obj_weight={small_obj_weight!r}, allowed are {SMALL_OBJ_WEIGHTS}')
+        raise ValueError(f'{owner}: small_obj_weight={small_obj_weight!r}, allowed are {SMALL_OBJ_WEIGHTS}')
     if focal_gamma < 0:
-        raise ValueError(f'SingleShotHead: focal_gamma must be at least 0, got {focal_gamma!r}')
+        raise ValueError(f'{owner}: focal_gamma must be at least 0, got {focal_gamma!r}')
+
+
+def check_retina_face(num_landmarks: int, kernel_size: int, owner: str) -> None:
+    """Raise a `ValueError` with a sentence where one of these options of a `RetinaFaceHead` cannot be."""
+    if not isinstance(num_landmarks, int) or num_landmarks < 0:
+        raise ValueError(
+            f'{owner}: num_landmarks must be an integer of at least 0 (no landmarks), got {num_landmarks!r}'
+        )
+    if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f'{owner}: kernel_size must be an odd integer, got {kernel_size!r}')
 
 
 def check_yolo(
@@ -57,6 +86,27 @@ def check_yolo(
         warnings.warn(
             f'YOLOIoUHead: every anchor of {prior_generator.base_sizes} is smaller than the stride of its level; '
             f'base_sizes are in pixels, not in cells',
+            stacklevel=3,
+        )
+
+
+def check_assigner(assigner: Any, owner: str) -> None:
+    """Raise a `ValueError` when an assigner wants more than priors, ground truth and regions to be ignored."""
+    parameters = inspect.signature(assigner.assign).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if len(needed) > 3 or 'gt_instances' in needed[2:]:
+        raise ValueError(
+            f'{owner}: {type(assigner).__name__}.assign takes {", ".join(needed)}, but this head gives predictions, '
+            f'ground truths and ignored regions; use YOLOAssigner, MaxIoUAssigner or their kind'
+        )
+
+
+def check_box_loss(loss: nn.Module, reg_decoded_bbox: bool, owner: str) -> None:
+    """Warn when a loss of boxes is to compare what a coder has made of them, which is never meant."""
+    if isinstance(loss, BOX_LOSSES) and not reg_decoded_bbox:
+        warnings.warn(
+            f'{owner}: loss_bbox={type(loss).__name__} compares boxes, but would get encoded deltas; set '
+            f'reg_decoded_bbox=True',
             stacklevel=3,
         )
 

@@ -1,8 +1,10 @@
-"""What both dense heads do before they pick detections."""
+"""What the dense heads do before they pick detections."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import torch
+from mmdet.models.utils import filter_scores_and_topk
 from mmdet.utils import OptConfigType
 from mmengine.config import ConfigDict
 from torch import Tensor
@@ -27,3 +29,23 @@ def all_candidates(cfg: OptConfigType, owner: str) -> ConfigDict:
     if cfg.get('nms_pre', -1) <= 0:
         cfg.nms_pre = sys.maxsize
     return cfg
+
+
+def best_of_levels(
+    scores: Sequence[Tensor], rows: Sequence[Mapping[str, Tensor]], cfg: ConfigDict
+) -> dict[str, Tensor]:
+    """The candidates of one image, picked as mmdet's heads pick them, with whatever belongs to them.
+
+    Args:
+        scores: per level (n, C), every class of a prior is a candidate.
+        rows: per level what the priors have beside scores, (n, ...) each, the same names on every level.
+        cfg: `score_thr`, above which scores are candidates, and `nms_pre`, how many of a level at most.
+
+    Returns:
+        `scores` (m,), `labels` (m,) and the rows (m, ...), one level after the other.
+    """
+    levels = []
+    for own, others in zip(scores, rows, strict=True):
+        best, labels, _, kept = filter_scores_and_topk(own, cfg.get('score_thr', 0), cfg.nms_pre, dict(others))
+        levels.append(dict(scores=best, labels=labels, **kept))
+    return {name: torch.cat([level[name] for level in levels]) for name in levels[0]}

@@ -65,6 +65,9 @@ def match_priors(
         num_classes: the label of the background.
         pos_weight: weight of a positive in classification; 0 and less: 1.
         extras: per image what `pred_instances` carries beside `priors`, (N, ...) each.
+
+    Raises:
+        ValueError: the assigner asks `pred_instances` for what it does not carry.
     """
     num_images, num_priors = len(batch_gt_instances), len(priors)
     ignored = batch_gt_instances_ignore or [None] * num_images
@@ -76,14 +79,25 @@ def match_priors(
         instances = InstanceData(priors=priors, **(extras[i] if extras else {}))
         if keep is not None:
             instances = instances[keep]
-        result = sampler.sample(assigner.assign(instances, gts, gts_ignore), instances, gts)
+        try:
+            assigned = assigner.assign(instances, gts, gts_ignore)
+        except AttributeError as error:
+            held = ', '.join(sorted(instances.keys()))
+            if error.obj is not instances:
+                raise
+            raise ValueError(
+                f'{type(assigner).__name__} looks at `{error.name}` of the predictions, which here have '
+                f'{held}; use an assigner that needs no more, such as YOLOAssigner'
+            ) from error
+        result = sampler.sample(assigned, instances, gts)
         results.append(result)
         num_inside += len(instances)
         for inds, found in ((pos_inds, result.pos_inds), (neg_inds, result.neg_inds)):
             inds.append((found if keep is None else keep[found]) + i * num_priors)
     positive, negative = torch.cat(pos_inds), torch.cat(neg_inds)
     labels = positive.new_full((num_images * num_priors,), num_classes)
-    labels[positive] = torch.cat([result.pos_gt_labels for result in results])
+    # Those of an image without objects may be `torch.tensor([])`, of floats.
+    labels[positive] = torch.cat([result.pos_gt_labels for result in results]).long()
     weights = labels.new_zeros(len(labels), dtype=torch.float32)
     weights[negative] = 1.0
     weights[positive] = pos_weight if pos_weight > 0 else 1.0

@@ -12,10 +12,12 @@ from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
 from mmengine.model import ModuleList
 from torch import Tensor
 
+from mmdet_ext.models.losses.entry_checks import check_takes_labels
+
 from .dense_maths import flatten_levels, spread_levels
 from .gt_checks import check_gts
 from .level_predictor import LevelPredictor
-from .options import check_loss, check_sampler, check_single_shot, uses_sigmoid
+from .options import check_assigner, check_box_loss, check_loss, check_sampler, check_single_shot, uses_sigmoid
 from .predictions import all_candidates, widen_all
 from .prior_targets import PriorTargets, match_priors
 from .single_shot_losses import single_shot_losses
@@ -67,7 +69,8 @@ class SingleShotHead(AnchorHead):
 
     Raises:
         ValueError: an option outside of what is listed here, levels that cannot share weights, a loss whose activation
-            is unknown or that wants a call per level, a sampler that adds ground truth to the priors.
+            is unknown, that wants soft targets or a call per level, an assigner that wants more than this head knows, a
+            sampler that adds ground truth to the priors.
     """
 
     single_call_losses = True
@@ -92,7 +95,7 @@ class SingleShotHead(AnchorHead):
         init_cfg: OptMultiConfig = NORMAL,
         **kwargs: Any,
     ) -> None:
-        check_single_shot(stacked_convs, shared_convs, cls_prior, small_obj_weight, focal_gamma)
+        check_single_shot(stacked_convs, shared_convs, cls_prior, small_obj_weight, focal_gamma, type(self).__name__)
         self.stacked_convs, self.shared_convs = stacked_convs, shared_convs
         self.share_levels = isinstance(in_channels, int) if share_levels is None else share_levels
         self.conv_cfgs = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
@@ -108,7 +111,11 @@ class SingleShotHead(AnchorHead):
         owner = type(self).__name__
         for name in ('loss_cls', 'loss_bbox'):
             check_loss(getattr(self, name), name, owner)
-        check_sampler(getattr(self, 'sampler', None), owner)
+        check_takes_labels(owner, 'loss_cls', self.loss_cls)
+        check_box_loss(self.loss_bbox, self.reg_decoded_bbox, owner)
+        if self.train_cfg:
+            check_assigner(self.assigner, owner)
+            check_sampler(self.sampler, owner)
         # The parent believes the config, where a loss may be silent about what it does by default.
         self.use_sigmoid_cls = uses_sigmoid(self.loss_cls, 'loss_cls', owner)
         self.cls_out_channels = self.num_classes if self.use_sigmoid_cls else self.num_classes + 1
@@ -118,36 +125,41 @@ class SingleShotHead(AnchorHead):
         widths = [self.in_channels] * len(numbers) if isinstance(self.in_channels, int) else list(self.in_channels)
         if len(widths) != len(numbers):
             raise ValueError(
-                f'SingleShotHead: in_channels={self.in_channels} names {len(widths)} levels, the anchor generator has '
+                f'{owner}: in_channels={self.in_channels} names {len(widths)} levels, the anchor generator has '
                 f'{len(numbers)}'
             )
         if self.share_levels and len({*zip(widths, numbers, strict=True)}) > 1:
             raise ValueError(
-                f'SingleShotHead: share_levels=True needs levels of one kind, they have {widths} channels and '
+                f'{owner}: share_levels=True needs levels of one kind, they have {widths} channels and '
                 f'{numbers} anchors per place; set share_levels=False'
             )
         self.predictors = ModuleList(
-            LevelPredictor(
-                width,
-                self.feat_channels,
-                self.shared_convs,
-                self.stacked_convs,
-                number * self.cls_out_channels,
-                number * self.bbox_coder.encode_size,
-                self.cls_prior if self.use_sigmoid_cls else None,
-                **self.conv_cfgs,
-            )
+            self._build_predictor(width, number)
             for width, number in list(zip(widths, numbers, strict=True))[: 1 if self.share_levels else None]
         )
 
-    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def _build_predictor(self, in_channels: int, num_anchors: int, **options: Any) -> LevelPredictor:
+        """Of one level, with `num_anchors` at every place; `options` are more of the predictor's."""
+        return LevelPredictor(
+            in_channels,
+            self.feat_channels,
+            self.shared_convs,
+            self.stacked_convs,
+            num_anchors * self.cls_out_channels,
+            num_anchors * self.bbox_coder.encode_size,
+            self.cls_prior if self.use_sigmoid_cls else None,
+            **self.conv_cfgs,
+            **options,
+        )
+
+    def forward(self, x: Sequence[Tensor]) -> tuple[list[Tensor], ...]:
         """Feature maps -> per level class scores (B, A * C, H, W) and box deltas (B, A * 4, H, W)."""
         levels = self.prior_generator.num_levels
         if len(x) != levels:
-            raise ValueError(f'SingleShotHead: {len(x)} feature maps, but anchors for {levels} levels')
+            raise ValueError(f'{type(self).__name__}: {len(x)} feature maps, but anchors for {levels} levels')
         predictors = [self.predictors[0]] * levels if self.share_levels else self.predictors
         outs = [predictor(feat) for predictor, feat in zip(predictors, x, strict=True)]
-        return [scores for scores, _ in outs], [deltas for _, deltas in outs]
+        return tuple(list(maps) for maps in zip(*outs, strict=True))
 
     def loss_by_feat(
         self,
@@ -162,12 +174,23 @@ class SingleShotHead(AnchorHead):
         Every term is connected to every level, whatever the images hold.
         """
         check_gts(batch_gt_instances, batch_gt_instances_ignore, batch_img_metas, self.num_classes, type(self).__name__)
+        return self._losses(cls_scores, bbox_preds, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)[0]
+
+    def _losses(
+        self,
+        cls_scores: Sequence[Tensor],
+        bbox_preds: Sequence[Tensor],
+        batch_gt_instances: InstanceList,
+        batch_img_metas: list[dict],
+        batch_gt_instances_ignore: OptInstanceList,
+    ) -> tuple[dict[str, Tensor], PriorTargets]:
+        """The losses of classes and boxes, and what they were matched with."""
         with torch.autocast(cls_scores[0].device.type, enabled=False):
             logits = flatten_levels(cls_scores, self.cls_out_channels)
             deltas = flatten_levels(bbox_preds, self.bbox_coder.encode_size)
             sizes = [x.shape[-2:] for x in cls_scores]
             targets = self.match(sizes, deltas, batch_gt_instances, batch_img_metas, batch_gt_instances_ignore)
-            return single_shot_losses(self, logits, deltas, targets, batch_img_metas)
+            return single_shot_losses(self, logits, deltas, targets, batch_img_metas), targets
 
     def match(
         self,

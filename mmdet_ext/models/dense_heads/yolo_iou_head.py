@@ -10,13 +10,14 @@ from mmdet.models.dense_heads import YOLOV3Head
 from mmdet.models.task_modules.assigners import GridAssigner
 from mmdet.models.utils import filter_scores_and_topk
 from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures.bbox import get_box_tensor
 from mmdet.utils import ConfigType, InstanceList, OptConfigType, OptInstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .dense_maths import at_least_one, flatten_levels, mean_over_ranks, spread_levels
 from .gt_checks import check_gts
-from .options import check_loss, check_sampler, check_yolo, uses_sigmoid
+from .options import check_assigner, check_loss, check_sampler, check_yolo, uses_sigmoid
 from .predictions import all_candidates
 from .prior_targets import PriorTargets, match_priors
 from .yolo_maps import CLASSES, CONF, balance_levels, check_grid, decode_boxes, objectness
@@ -89,6 +90,7 @@ class YOLOIoUHead(YOLOV3Head):
         self.train_cfg = train_cfg
         if train_cfg:
             self.sampler = TASK_UTILS.build(sampler, default_args=dict(context=self))
+            check_assigner(self.assigner, owner)
             check_sampler(self.sampler, owner)
         del self.loss_xy, self.loss_wh
         self.loss_bbox = MODELS.build(loss_bbox)
@@ -148,7 +150,9 @@ class YOLOIoUHead(YOLOV3Head):
             extras = [
                 dict(
                     level_ids=level_ids,
-                    responsible_flags=torch.cat(self.responsible_flags(sizes, gts.bboxes, preds.device)),
+                    responsible_flags=torch.cat(
+                        self.responsible_flags(sizes, get_box_tensor(gts.bboxes), preds.device)
+                    ),
                 )
                 for gts in batch_gt_instances
             ]

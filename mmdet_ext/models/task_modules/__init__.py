@@ -1,5 +1,5 @@
 """Parts of detectors that hold no weights, registered in `TASK_UTILS`."""
 
-from . import assigners
+from . import assigners, coders
 
-__all__ = ['assigners']
+__all__ = ['assigners', 'coders']

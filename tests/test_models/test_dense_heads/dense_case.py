@@ -1,9 +1,11 @@
 """Dense heads alone, on feature maps and boxes of our choice."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
@@ -67,9 +69,46 @@ YOLO = dict(
     train_cfg=dict(assigner=dict(type='GridAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0)),
     test_cfg=dict(TEST_CFG, conf_thr=0.005),
 )
+FACE = dict(
+    type='RetinaFaceHead',
+    num_classes=NUM_CLASSES,
+    in_channels=8,
+    anchor_generator=dict(
+        type='AnchorGenerator',
+        strides=STRIDES,
+        ratios=[1.0],
+        scales=[1, 1.5],
+        base_sizes=[12, 24, 48],
+        centers=[(stride / 2, stride / 2) for stride in STRIDES],
+    ),
+    train_cfg=dict(assigner=dict(type='YOLOAssigner', pos_iou_thr=0.35, neg_iou_thr=0.35)),
+    test_cfg=TEST_CFG,
+)
+NAN = float('nan')
+
+
+def face(box: Sequence[float], v: Sequence[int] = (2, 2, 2, 2, 2)) -> list[list[float]]:
+    """Five landmarks of a face that fills the box; what is not labelled (v = 0) is no number."""
+    x1, y1, x2, y2 = box
+    shares = [(0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8)]
+    return [
+        [x1 + x * (x2 - x1), y1 + y * (y2 - y1), float(own)] if own else [NAN, NAN, 0.0]
+        for (x, y), own in zip(shares, v, strict=True)
+    ]
+
+
+# Landmarks of all kinds: labelled, hidden, of a part, none.
 GTS = [
-    dict(bboxes=[[4.0, 6, 24, 30], [40, 10, 90, 60], [30, 30, 46, 44]], labels=[0, 2, 1]),
-    dict(bboxes=[[50.0, 20, 80, 50]], labels=[1]),
+    dict(
+        bboxes=[[4.0, 6, 24, 30], [40, 10, 90, 60], [30, 30, 46, 44]],
+        labels=[0, 2, 1],
+        keypoints=[
+            face([4, 6, 24, 30], (2, 1, 2, 2, 1)),
+            face([40, 10, 90, 60], (0, 2, 1, 0, 2)),
+            face([0] * 4, [0] * 5),
+        ],
+    ),
+    dict(bboxes=[[50.0, 20, 80, 50]], labels=[1], keypoints=[face([50, 20, 80, 50])]),
 ]
 EMPTY = dict(bboxes=[], labels=[])
 
@@ -86,11 +125,18 @@ def single_shot(cfg: dict = RETINA, **changes: Any) -> Any:
     return build({'type': 'SingleShotHead', **cfg}, **changes)
 
 
+def retina_face(cfg: dict = FACE, **changes: Any) -> Any:
+    """A `RetinaFaceHead`."""
+    return build(cfg, **changes)
+
+
 def instances(cfg: dict) -> InstanceData:
-    """Boxes and labels of one image."""
+    """Boxes, labels and landmarks of one image."""
     found = InstanceData(bboxes=torch.tensor(cfg['bboxes'], dtype=torch.float32).view(-1, 4))
     if 'labels' in cfg:
         found.labels = torch.tensor(cfg['labels'], dtype=torch.long)
+    if 'keypoints' in cfg:
+        found.keypoints = torch.tensor(cfg['keypoints'], dtype=torch.float32)
     return found
 
 
@@ -103,6 +149,17 @@ def images(*gts: dict, ignored: Any = None, shape: tuple[int, int] = SHAPE) -> d
         batch_img_metas=[dict(meta, img_path=f'image_{i}.png') for i in range(len(gts))],
         batch_gt_instances_ignore=None if ignored is None else [own and instances(own) for own in ignored],
     )
+
+
+def samples(*gts: dict) -> list[DetDataSample]:
+    """The same as a data loader gives it."""
+    inputs = images(*gts)
+    found = []
+    for own, meta in zip(inputs['batch_gt_instances'], inputs['batch_img_metas'], strict=True):
+        sample = DetDataSample(metainfo=meta, gt_instances=own)
+        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        found.append(sample)
+    return found
 
 
 def features(head: Any, number: int = 2, seed: int = 0) -> list[Tensor]:
@@ -119,6 +176,18 @@ def predictions(head: Any, number: int = 2, seed: int = 0, spread: float = 0.5) 
         outs = head(features(head, number))
     generator = torch.Generator().manual_seed(seed)
     return tuple([(torch.randn(x.shape, generator=generator) * spread).requires_grad_() for x in maps] for maps in outs)
+
+
+def as_maps(rows: Tensor, sizes: Sequence[Sequence[int]], numbers: Sequence[int]) -> list[Tensor]:
+    """Rows of all priors (B, N, C) as the maps (B, A * C, H, W) that a head gives; the inverse of `flatten_levels`.
+
+    Args:
+        rows: in the order of the priors.
+        sizes: (H, W) of the levels.
+        numbers: A of the levels.
+    """
+    levels = rows.split([h * w * number for (h, w), number in zip(sizes, numbers, strict=True)], dim=1)
+    return [level.reshape(len(rows), h, w, -1).permute(0, 3, 1, 2) for level, (h, w) in zip(levels, sizes, strict=True)]
 
 
 def loss_terms(losses: dict[str, Any]) -> dict[str, Tensor]:

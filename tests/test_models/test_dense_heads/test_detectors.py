@@ -1,4 +1,4 @@
-"""Both heads inside of mmdet's detectors, by config alone."""
+"""The heads inside of mmdet's detectors, by config alone."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from mmengine.config import ConfigDict
 from torch.optim import SGD
 from torch.testing import assert_close
 
-from .dense_case import CIOU, NUM_CLASSES, OHEM, RETINA, SSD, TEST_CFG, YOLO, total, unused
+from .dense_case import CIOU, FACE, NUM_CLASSES, OHEM, RETINA, SSD, TEST_CFG, YOLO, total, unused
 
 BACKBONE = dict(
     type='ResNet',
@@ -66,6 +66,7 @@ DETECTORS = {
         dict(SSD, type='SingleShotHead', in_channels=(16, 32, 16), loss_cls=OHEM),
         dict(BACKBONE, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(1, 2)),
     ),
+    'retina_face': detector('SingleStageDetector', FPN, FACE),
     'yolo': detector('YOLOV3', YOLO_NECK, dict(YOLO, in_channels=[16, 8, 4])),
     'yolo_assigner': detector(
         'YOLOV3',
@@ -77,13 +78,18 @@ DETECTORS['yolo'].bbox_head.type = DETECTORS['yolo_assigner'].bbox_head.type = '
 
 
 def inputs(num_items=(2, 0)):
-    """Images of different sizes, the second one without objects."""
-    return demo_mm_inputs(
+    """Images of different sizes, the second one without objects; landmarks are the middles of the boxes."""
+    data = demo_mm_inputs(
         len(num_items),
         [(3, 128, 128), (3, 100, 96)][: len(num_items)],
         num_items=list(num_items),
         num_classes=NUM_CLASSES,
     )
+    for sample in data['data_samples']:
+        boxes = sample.gt_instances.bboxes
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+        sample.gt_instances.keypoints = torch.cat([middle, torch.ones_like(middle[:, :1])], 1)[:, None].repeat(1, 5, 1)
+    return data
 
 
 def build(name):
@@ -112,9 +118,13 @@ def test_trains_and_predicts(name):
         samples = model.test_step(inputs())
         assert len(samples) == 2
         assert all(sample.pred_instances.bboxes.shape[1] == 4 for sample in samples)
+        if name == 'retina_face':
+            assert 'loss_landmark' in logged
+            assert logged['num_pos_landmarks'] == logged['num_pos'] > 0
+            assert all(sample.pred_instances.keypoints.shape[1:] == (5, 2) for sample in samples)
 
 
-@pytest.mark.parametrize('name', ['ssd', 'retina', 'yolo'])
+@pytest.mark.parametrize('name', ['ssd', 'retina', 'retina_face', 'yolo'])
 def test_flops(name):
     model = build(name).eval()
     images = torch.rand(1, 3, 128, 128)

@@ -11,7 +11,7 @@ from mmdet_ext.models.dense_heads.gt_checks import check_gts
 from .dense_case import EMPTY, GTS, NUM_CLASSES, images, instances
 
 
-def check(*gts, ignored=None, metas=None):
+def check(*gts, ignored=None, metas=None, landmarks=None):
     inputs = images(*gts, ignored=ignored)
     check_gts(
         inputs['batch_gt_instances'],
@@ -19,6 +19,7 @@ def check(*gts, ignored=None, metas=None):
         metas or inputs['batch_img_metas'],
         NUM_CLASSES,
         'Head',
+        landmarks,
     )
 
 
@@ -49,6 +50,31 @@ def test_boxes(box):
         check(*GTS, ignored=[dict(bboxes=[[0, 0, 1, 1], box]), None])
 
 
+def points(gts):
+    return [torch.tensor(own.get('keypoints', [])).view(-1, 5, 3) for own in gts]
+
+
+def test_good_landmarks():
+    """Of all kinds, and of nothing; coordinates that are not labelled are not looked at."""
+    check(*GTS, EMPTY, landmarks=points([*GTS, EMPTY]))
+    check(EMPTY, landmarks=points([EMPTY]))
+
+
+@pytest.mark.parametrize(
+    'wrong',
+    [(math.nan, 3, 2), (3, math.inf, 1), (3, 4, -1), (3, 4, 3), (3, 4, math.nan)],
+    ids=['nan', 'inf', 'minus', 'three', 'v_nan'],
+)
+def test_landmarks(wrong):
+    found = points(GTS)
+    found[1][0, 2] = torch.tensor(wrong)
+    text = re.escape(str([float(x) for x in wrong]))
+    with pytest.raises(
+        ValueError, match=rf'Head: image image_1\.png has the landmark \(x, y, v\) = {text}, allowed are v'
+    ):
+        check(*GTS, landmarks=found)
+
+
 def test_images_without_a_path():
     wrong = dict(bboxes=[[0.0, 0, 1, 1]], labels=[9])
     with pytest.raises(ValueError, match='Head: image 17 has'):
@@ -64,6 +90,8 @@ def test_one_look_at_the_device(monkeypatch):
     monkeypatch.setattr(torch.Tensor, '__bool__', lambda self: looks.append(1) or truth(self))
     check(*GTS)
     assert len(looks) == 1
+    check(*GTS, landmarks=points(GTS))
+    assert len(looks) == 2
 
 
 def test_several():

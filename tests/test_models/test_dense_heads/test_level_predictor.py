@@ -22,6 +22,23 @@ def test_shapes_and_widths(shared, stacked):
     assert all(value.grad is not None for value in predictor.parameters())
 
 
+@pytest.mark.parametrize('shared', [0, 2])
+@pytest.mark.parametrize('stacked', [0, 1])
+@pytest.mark.parametrize('kernel', [1, 3])
+def test_landmarks(shared, stacked, kernel):
+    predictor = LevelPredictor(4, 6, shared, stacked, 9, 12, landmark_channels=20, kernel_size=kernel)
+    maps = predictor(torch.randn(2, 4, 5, 7))
+    assert [tuple(x.shape) for x in maps] == [(2, 9, 5, 7), (2, 12, 5, 7), (2, 20, 5, 7)]
+    assert len([module for module in predictor.modules() if isinstance(module, ConvModule)]) == shared + 3 * stacked
+    assert predictor.conv_landmark.kernel_size == predictor.conv_reg.kernel_size == (kernel, kernel)
+    maps[2].sum().backward()
+    assert predictor.conv_landmark.weight.grad is not None
+    assert predictor.conv_reg.weight.grad is None
+    assert all(value.grad is None for value in predictor.reg_convs.parameters())
+    sum(x.sum() for x in predictor(torch.randn(2, 4, 5, 7))).backward()
+    assert all(value.grad is not None for value in predictor.parameters())
+
+
 def test_towers_are_apart():
     predictor = LevelPredictor(4, 4, 0, 1, 2, 4)
     predictor(torch.randn(1, 4, 3, 3))[0].sum().backward()

@@ -1,10 +1,10 @@
 """What a loss says about its activation, and losses that no head here can use."""
 
 import pytest
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from torch import nn
 
-from mmdet_ext.models.dense_heads.options import check_loss, check_sampler, uses_sigmoid
+from mmdet_ext.models.dense_heads.options import check_assigner, check_loss, check_sampler, uses_sigmoid
 
 
 def loss(**cfg):
@@ -63,3 +63,30 @@ def test_check_sampler():
         check_sampler(sampler, 'Head')
     sampler.add_gt_as_proposals = False
     check_sampler(sampler, 'Head')
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='YOLOAssigner'),
+        dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4),
+        dict(type='GridAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5),
+        dict(type='CenterRegionAssigner', pos_scale=0.2, neg_scale=0.2),
+    ],
+)
+def test_assigners_of_priors_and_ground_truth(cfg):
+    check_assigner(TASK_UTILS.build(cfg), 'Head')
+
+
+def test_names_of_parameters_are_free():
+    class Own:
+        def assign(self, pred, truth, ignored, score=0.5, *, device='cpu', **kwargs):
+            """Any."""
+
+    check_assigner(Own(), 'Head')
+
+
+@pytest.mark.parametrize('cfg', [dict(type='ATSSAssigner', topk=9), dict(type='RegionAssigner')])
+def test_assigners_that_want_more(cfg):
+    with pytest.raises(ValueError, match=f'Head: {cfg["type"]}.assign takes pred_instances, .*; use YOLOAssigner'):
+        check_assigner(TASK_UTILS.build(cfg), 'Head')

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 
-from mmdet_ext.models.dense_heads.predictions import all_candidates, widen_all
+from mmdet_ext.models.dense_heads.predictions import all_candidates, best_of_levels, widen_all
 
 from .dense_case import TEST_CFG
 
@@ -32,3 +33,32 @@ def test_some():
 def test_none():
     with pytest.raises(ValueError, match=r'^Head: prediction needs test_cfg'):
         all_candidates(None, 'Head')
+
+
+class TestBestOfLevels:
+    SCORES = [torch.tensor([[0.1, 0.9], [0.8, 0.3], [0.2, 0.2]]), torch.tensor([[0.6, 0.7]])]
+    ROWS = [
+        dict(place=torch.tensor([0, 1, 2]), box=torch.arange(12.0).view(3, 4)),
+        dict(place=torch.tensor([3]), box=torch.ones(1, 4)),
+    ]
+
+    def pick(self, **cfg):
+        found = best_of_levels(self.SCORES, self.ROWS, ConfigDict(cfg))
+        assert found['box'].shape == (len(found['scores']), 4)
+        return [found[name].tolist() for name in ('place', 'labels')], found
+
+    def test_threshold(self):
+        """A prior comes once for every class; best first within a level."""
+        (places, labels), found = self.pick(score_thr=0.25, nms_pre=100)
+        assert (places, labels) == ([0, 1, 1, 3, 3], [1, 0, 1, 1, 0])
+        assert found['scores'].tolist() == pytest.approx([0.9, 0.8, 0.3, 0.7, 0.6])
+        assert found['box'][:3].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7], [4, 5, 6, 7]]
+
+    def test_best_of_every_level(self):
+        assert self.pick(score_thr=0.25, nms_pre=1)[0] == [[0, 3], [1, 1]]
+
+    def test_no_threshold(self):
+        assert len(self.pick(nms_pre=100)[1]['scores']) == 8
+
+    def test_none(self):
+        assert self.pick(score_thr=0.95, nms_pre=100)[0] == [[], []]

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing import assert_close
 
-from .dense_case import CIOU, EMPTY, GTS, OHEM, RETINA, SSD, YOLO, build, features, images, loss_terms, total
+from .dense_case import CIOU, EMPTY, FACE, GTS, OHEM, RETINA, SSD, YOLO, build, face, features, images, total
 
 GHM = dict(loss_cls=dict(type='GHMCLoss', momentum=0.5), loss_bbox=dict(type='GHMRLoss', momentum=0.5))
 YOLO_ASSIGNER = dict(type='YOLOAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
@@ -17,15 +17,19 @@ HEADS = {
     'focal': SINGLE,
     'ghm': {**SINGLE, **GHM},
     'ohem': dict(SSD, type='SingleShotHead', loss_cls=OHEM, loss_bbox=CIOU, reg_decoded_bbox=True),
+    'face': FACE,
     'yolo': dict(YOLO, level_weights=(0.4, 1.0, 4.0), obj_target='ciou', train_cfg=dict(assigner=YOLO_ASSIGNER)),
     'yolo_ghm': dict(YOLO, loss_conf=dict(type='GHMCLoss', momentum=0.5)),
 }
+# Boxes, but nothing labelled of their landmarks.
+FACELESS = [dict(gts, keypoints=[face([0] * 4, [0] * 5)] * len(gts['labels'])) for gts in GTS]
 SPLITS = {
     'even': [GTS, GTS[::-1]],
     'uneven': [[GTS[0], GTS[1], EMPTY], [GTS[1]]],
     'one_box': [[EMPTY], [GTS[1]]],
     'one_empty': [GTS, [EMPTY, EMPTY]],
     'all_empty': [[EMPTY], [EMPTY]],
+    'one_faceless': [FACELESS, [GTS[1]]],
 }
 
 
@@ -48,8 +52,7 @@ def step(head, feats, gts, wrap):
         head.zero_grad()
         losses = model(feats, images(*gts))
         total(losses).backward()
-    names = [*loss_terms(losses), 'num_pos', 'num_neg', 'num_ignored']
-    return {name: losses[name].detach() for name in names}, [value.grad for value in head.parameters()]
+    return {name: value.detach() for name, value in losses.items()}, [value.grad for value in head.parameters()]
 
 
 def run(name, split, rank=None):

@@ -1,12 +1,12 @@
 """Single-shot heads: mmdet's numbers where mmdet is right, and what it has not got."""
 
+import warnings
+
 import pytest
 import torch
 from mmdet.models.dense_heads import RetinaHead, SSDHead
 from mmdet.registry import MODELS, TASK_UTILS
-from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
-from mmengine.structures import InstanceData
 from torch.testing import assert_close
 
 from mmdet_ext.models.dense_heads import SingleShotHead
@@ -25,6 +25,7 @@ from .dense_case import (
     SOFTMAX,
     SSD,
     TEST_CFG,
+    as_maps,
     assert_found,
     build,
     descend,
@@ -32,6 +33,7 @@ from .dense_case import (
     images,
     loss_terms,
     predictions,
+    samples,
     single_shot,
     total,
     unused,
@@ -209,11 +211,7 @@ class TestOneCall:
         deltas = torch.zeros(1, sum(h * w * a for (h, w), a in zip(SIZES, [4, 6, 4], strict=True)), 4)
         targets = head.match(SIZES, deltas, **{**inputs, 'batch_img_metas': inputs['batch_img_metas']})
         deltas[0, targets.pos_inds] = head.bbox_coder.encode(targets.pos_priors, targets.pos_gt_bboxes)
-        maps, start = [], 0
-        for (height, width), anchors in zip(SIZES, [4, 6, 4], strict=True):
-            level = deltas[:, start : start + height * width * anchors]
-            maps.append(level.reshape(1, height, width, anchors * 4).permute(0, 3, 1, 2))
-            start += height * width * anchors
+        maps = as_maps(deltas, SIZES, [4, 6, 4])
         losses = head.loss_by_feat(scores, maps, **inputs)
         assert losses['num_pos'] >= 3
         assert_close(losses['loss_bbox'], torch.tensor(0.0))
@@ -382,6 +380,28 @@ class TestAssigner:
         assert_close(first.bboxes, head.bbox_coder.decode(first.priors, rows).detach())
         assert len(second.bboxes) == len(second.priors) == sum(numbers) // 2
         assert not first.bboxes.requires_grad
+
+    @pytest.mark.parametrize(
+        ('kind', 'name'), [('SimOTAAssigner', 'bboxes'), ('TaskAlignedAssigner', 'bboxes'), ('GridAssigner', 'resp')]
+    )
+    def test_what_it_does_not_see(self, kind, name):
+        options = dict(TaskAlignedAssigner=dict(topk=9), GridAssigner=dict(pos_iou_thr=0.5, neg_iou_thr=0.4))
+        head = single_shot(train_cfg=dict(assigner=dict(type=kind, **options.get(kind, {})), allowed_border=-1))
+        with pytest.raises(ValueError, match=f'{kind} looks at `{name}.*, which here have level_ids, priors; use'):
+            head.loss_by_feat(*predictions(head), **images())
+
+    def test_labels_of_no_objects_may_be_floats(self):
+        head, inputs = single_shot(train_cfg=dict(assigner=YOLO_ASSIGNER, allowed_border=-1)), images(GTS[0], EMPTY)
+        maps = predictions(head)
+        expected = head.loss_by_feat(*maps, **inputs)
+        inputs['batch_gt_instances'][1].labels = torch.tensor([])
+        assert_close(head.loss_by_feat(*maps, **inputs), expected)
+
+    def test_other_errors_of_it_are_its_own(self, monkeypatch):
+        head = single_shot()
+        monkeypatch.setattr(head.assigner, 'assign', lambda *_: torch.nothing)
+        with pytest.raises(AttributeError, match='nothing'):
+            head.loss_by_feat(*predictions(head), **images())
 
     def test_predictions_only_where_asked_for(self):
         head = single_shot()
@@ -587,6 +607,12 @@ class TestStructure:
             (dict(loss_cls=dict(SOFTMAX, reduction='none')), "loss_cls has reduction='none', needed is 'mean'"),
             (dict(loss_bbox=dict(type='L1Loss', reduction='sum')), "loss_bbox has reduction='sum', needed is 'mean'"),
             (dict(loss_cls=dict(type='GHMCLoss', scope='level')), "loss_cls has scope='level', but is called once"),
+            (dict(loss_cls=dict(type='VarifocalLoss')), 'loss_cls=VarifocalLoss wants soft targets, .* gets labels'),
+            (dict(loss_cls=dict(type='QualityFocalLoss')), 'loss_cls=QualityFocalLoss wants soft targets'),
+            (
+                dict(train_cfg=dict(assigner=dict(type='ATSSAssigner', topk=9))),
+                r'ATSSAssigner\.assign takes pred_instances, num_level_priors, gt_instances, but this head gives',
+            ),
             (
                 dict(
                     train_cfg=dict(
@@ -602,18 +628,16 @@ class TestStructure:
         with pytest.raises(ValueError, match=f'SingleShotHead: .*{message}'):
             single_shot(**changes)
 
+    @pytest.mark.parametrize('name', ['CompleteIoULoss', 'GIoULoss'])
+    def test_a_loss_of_boxes_wants_boxes(self, name):
+        with pytest.warns(UserWarning, match=f'SingleShotHead: loss_bbox={name} compares .*set reg_decoded_bbox=True'):
+            single_shot(loss_bbox=dict(type=name))
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            single_shot(loss_bbox=dict(type=name), reg_decoded_bbox=True)
+            single_shot(loss_bbox=dict(type='L1Loss'))
+
     def test_bad_maps(self):
         head = single_shot()
         with pytest.raises(ValueError, match='2 feature maps, but anchors for 3 levels'):
             head(features(head)[:2])
-
-
-def samples(*gts):
-    """Data samples as a data loader gives them."""
-    inputs = images(*gts)
-    found = []
-    for own, meta in zip(inputs['batch_gt_instances'], inputs['batch_img_metas'], strict=True):
-        sample = DetDataSample(metainfo=meta, gt_instances=own)
-        sample.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-        found.append(sample)
-    return found

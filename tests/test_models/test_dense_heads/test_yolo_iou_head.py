@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.dense_heads import YOLOV3Head
 from mmdet.registry import TASK_UTILS
-from mmdet.structures.bbox import bbox_overlaps
+from mmdet.structures.bbox import HorizontalBoxes, bbox_overlaps
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch.testing import assert_close
@@ -428,6 +428,15 @@ class TestAssigner:
         ]
         with pytest.raises((IndexError, RuntimeError)):
             parent().responsible_flags(SIZES[::-1], boxes, 'cpu')
+
+    def test_boxes_of_a_box_type(self):
+        """As a data preprocessor with `boxtype2tensor=False` leaves them."""
+        head, inputs = yolo(), images()
+        (maps,) = predictions(head)
+        expected = head.loss_by_feat(maps, **inputs)
+        for gts in inputs['batch_gt_instances']:
+            gts.bboxes = HorizontalBoxes(gts.bboxes)
+        assert_close(head.loss_by_feat(maps, **inputs), expected)
 
     def test_cells_inside_are_mmdets(self):
         boxes = images()['batch_gt_instances'][0].bboxes
