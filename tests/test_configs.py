@@ -18,7 +18,7 @@ import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known)
 from mmdet_ext.datasets.chest_phantom import PARTS as PART_NAMES
 from mmdet_ext.datasets.chest_phantom import make_chest_phantom
 from mmdet_ext.engine.config_check import check_config
-from mmdet_ext.engine.dataset_overlay import overlay_dataset
+from mmdet_ext.engine.dataset_overlay import class_names, overlay_dataset
 from mmdet_ext.graphs import CategoryGraph
 
 pytestmark = pytest.mark.usefixtures('read_bases_once')
@@ -26,7 +26,8 @@ FILES = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.pa
 GRAPH = CONFIGS / 'relation_rcnn/category-graph-faster-rcnn_r18-gn_fpn_chest-phantom.py'
 ALL = str(CONFIGS / 'relation_rcnn/all-relations-{}_r18-gn_fpn_chest-phantom.py')
 LOG = CONFIGS / 'relation_rcnn/experiments'
-ONE_STAGE_LOG = CONFIGS / 'single_shot/experiments'
+SINGLE_SHOT = CONFIGS / 'single_shot'
+ONE_STAGE_LOG = SINGLE_SHOT / 'experiments'
 FACES = CONFIGS / 'retina_face'
 PARTS = CONFIGS / '_base_/datasets/chest_phantom_parts.py'
 SMALL = {
@@ -49,6 +50,11 @@ SMALL = {
     'dcn': lambda: small_config(CONFIGS / 'single_shot/single-shot_r50-dcn_fpn_1x_coco.py'),
     'darknet': lambda: small_config(CONFIGS / 'single_shot/single-shot_d53_fpn_1x_coco.py'),
     'yolo': lambda: small_config(CONFIGS / 'yolo_iou/yolo-iou_r18-gn_bccd.py'),
+    'resnext': lambda: small_config(SINGLE_SHOT / 'single-shot_x101-32x4d_fpn_1x_coco.py'),
+    'concat': lambda: small_config(SINGLE_SHOT / 'single-shot_r18-gn_concat_bccd.py'),
+    'deconv': lambda: small_config(SINGLE_SHOT / 'single-shot_r18-gn_fpn-deconv_bccd.py'),
+    'voc': lambda: small_config(SINGLE_SHOT / 'single-shot_r50_fpn_2e_voc07.py'),
+    'fcos': lambda: small_config(CONFIGS / 'scratch_gn/fcos_r18-gn_fpn_deeppcb-tiles.py'),
     'ohem': lambda: small_config(ONE_STAGE_LOG / 'ohem.py'),
     'faces': lambda: small_config(FACES / 'retina-face_mnet025_fpn-ssh_4xb8-250e_wider-face.py'),
     'faces_gn': lambda: small_config(FACES / 'retina-face_r18-gn_fpn-ssh_face-phantom.py'),
@@ -147,9 +153,8 @@ def test_the_phantom_with_parts():
 
 
 def count_classes(dataset: dict) -> int:
-    """Of the config of a data set; COCO's own are mmdet's default."""
-    dataset = dataset.get('dataset', dataset)
-    return len(dataset.get('metainfo', CocoDataset.METAINFO)['classes'])
+    """Of the config of a data set, or those its class is born with."""
+    return len(class_names(dataset))
 
 
 def batches(cfg: Config) -> tuple[dict, dict]:

@@ -102,7 +102,7 @@ def _label_maps(root: Path, labels: Mapping[int, str]) -> tuple[int, Iterator[tu
 
     def read() -> Iterator[tuple[str, Size, Masks]]:
         for name, path in files.items():
-            picture = _read_mask(path)
+            picture = read_mask(path)
             yield name, picture.shape[::-1], {part: picture == value for value, part in labels.items()}
 
     return len(files), read()
@@ -117,7 +117,7 @@ def _binary_masks(root: Path) -> tuple[int, Iterator[tuple[str, Size, Masks]]]:
 
     def read() -> Iterator[tuple[str, Size, Masks]]:
         for name in names:
-            found = {part: _read_mask(files[name]) > 0 for part, files in by_part.items() if name in files}
+            found = {part: read_mask(files[name]) > 0 for part, files in by_part.items() if name in files}
             shapes = {mask.shape[::-1] for mask in found.values()}
             if len(shapes) > 1:
                 raise ValueError(f'the masks {name} of {listing(list(found))} in {root} differ in size: {shapes}')
@@ -162,7 +162,7 @@ def _mask_files(root: Path) -> dict[str, Path]:
     return files
 
 
-def _read_mask(path: Path) -> NDArray[Any]:
+def read_mask(path: Path) -> NDArray[Any]:
     """Pixel values of a picture of one channel; those of a palette picture are its indices."""
     try:
         with Image.open(path) as picture:

@@ -164,6 +164,13 @@ class WeightsMatch:
             f'it and {len(self.other_shape)} have another shape (first: {first}).{origin}{plain}'
         )
 
+    def listing(self) -> str:
+        """Every tensor that does not fit, one a line."""
+        rows = [f'  another shape: {name}' for name in self.other_shape] + [
+            f'  missing: {name}' for name in self.missing
+        ]
+        return '\n'.join(rows)
+
 
 def _inner(model: Any) -> nn.Module:
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
@@ -223,5 +230,7 @@ def check_weights(model: nn.Module, path: str | Path, *, strict: bool) -> Weight
     if match.nothing or (strict and not match.complete):
         raise ValueError(match.summary(path) + ' Use the config it was trained with, or another checkpoint.')
     if not match.complete:
-        print_log(match.summary(path) + ' These keep their initial values.', 'current', logging.WARNING)
+        print_log(
+            f'{match.summary(path)} These keep their initial values:\n{match.listing()}', 'current', logging.WARNING
+        )
     return match

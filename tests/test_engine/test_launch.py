@@ -107,7 +107,9 @@ def test_fine_tuning_on_other_data(tmp_path):
     assert len(losses) == 2
     assert state['bbox_head.retina_cls.weight'].shape[0] == 3
     (log,) = (tmp_path / 'run').glob('*/*.log')
-    assert 'tensors 0 are missing in it and 2 have another shape' in log.read_text()
+    text = log.read_text()
+    assert 'tensors 0 are missing in it and 2 have another shape' in text
+    assert [f'  another shape: bbox_head.retina_cls.{part}\n' in text for part in ('weight', 'bias')] == [True, True]
     metrics = run_test(run.config, tmp_path / 'run' / 'epoch_1.pth', work_dir=tmp_path / 'test', dataset=data)
     assert set(metrics) >= {'coco/bbox_mAP', 'coco/bbox_mAP_50'}
 

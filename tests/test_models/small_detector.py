@@ -71,18 +71,25 @@ def shrink_single_stage(cfg: Config) -> Config:
     if backbone.type == 'Darknet':
         # Its default trusts the statistics of a checkpoint.
         backbone.norm_eval = False
-    if backbone.type != 'ResNet':
+    if backbone.type not in ('ResNet', 'ResNeXt'):
         return cfg
     norm = dict(type='GN', num_groups=4)
-    # Residual blocks of two convs cannot be deformable.
-    deformable = bool(backbone.get('dcn'))
-    backbone.update(depth=50 if deformable else 18, style='pytorch', base_channels=8, norm_cfg=norm, frozen_stages=-1)
+    # Residual blocks of two convs cannot be deformable, nor grouped.
+    grouped = backbone.type == 'ResNeXt'
+    deep = bool(backbone.get('dcn')) or grouped
+    backbone.update(depth=50 if deep else 18, style='pytorch', base_channels=8, norm_cfg=norm, frozen_stages=-1)
+    if grouped:
+        backbone.update(groups=2, base_width=4)
     head.norm_cfg = norm
-    if neck.type == 'YOLOV3Neck':
+    if neck.type == 'YOLOV3Neck' and head.type == 'SingleShotHead':
+        # Levels share one predictor, so they are of one width.
+        neck.update(in_channels=[64, 32, 16], out_channels=[16, 16, 16], norm_cfg=norm)
+        head.update(in_channels=16, feat_channels=16)
+    elif neck.type == 'YOLOV3Neck':
         neck.update(in_channels=[64, 32, 16], out_channels=[32, 16, 16], norm_cfg=norm)
         head.update(in_channels=[32, 16, 16], out_channels=[16, 16, 16])
     else:
-        widths = [8 * 2**stage * (4 if deformable else 1) for stage in backbone.out_indices]
+        widths = [8 * 2**stage * (4 if deep else 1) for stage in backbone.out_indices]
         neck.update(in_channels=widths, out_channels=16, norm_cfg=norm)
         head.update(in_channels=16, feat_channels=16)
     return cfg
