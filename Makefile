@@ -23,7 +23,7 @@ help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 	@echo 'STACK=onedl runs a target on the maintained fork of the hosts; PYTHON=python3.x chooses the interpreter of a new environment.'
 
-setup: $(STAMP)  ## Make the virtual environment (the first time about six minutes on two cores: mmcv is compiled)
+setup: $(STAMP)  ## Make the virtual environment (the first time about ten minutes on two cores: mmcv is compiled)
 
 # A folder without the stamp is a set-up that was interrupted: it is made anew. What pip built or fetched is in its cache.
 $(STAMP): $(FILES) requirements.txt setup.py
@@ -32,7 +32,7 @@ $(STAMP): $(FILES) requirements.txt setup.py
 	@test -e $@ && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "Setting up $(VENV): torch and the build tools"
 	@$(PIP) -r requirements/build.txt
-	@echo "Setting up $(VENV): mmengine, mmcv, mmdet (compiling mmcv takes about five minutes, once)"
+	@echo "Setting up $(VENV): mmengine, mmcv, mmdet (compiling mmcv takes about eight minutes, once)"
 	@CFLAGS="$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("CFLAGS"))') $(CFLAGS) -g0" \
 	  $(PIP) --no-build-isolation --no-deps -r requirements/$(STACK).txt
 	@echo "Setting up $(VENV): libraries, and this package"
