@@ -1,9 +1,11 @@
 """RetinaFace with ResNet-18 on WIDER FACE with landmarks: 64 channels, ImageNet weights."""
 
-_base_ = './retina-face_mnet025_fpn-ssh_4xb8-250e_wider-face.py'
-
-max_epochs = 100
-milestones = [70, 90]
+_base_ = [
+    '../_base_/models/retina-face_mnet025_fpn-ssh.py',
+    '../_base_/datasets/wider_face.py',
+    '../_base_/schedules/retina_face_sgd.py',
+    '../_base_/runtime.py',
+]
 
 model = dict(
     data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True),
@@ -21,8 +23,5 @@ model = dict(
     ),
     neck=dict(in_channels=[128, 256, 512]),
 )
-train_cfg = dict(max_epochs=max_epochs)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=1000),
-    dict(type='MultiStepLR', by_epoch=True, begin=0, end=max_epochs, milestones=milestones, gamma=0.1),
-]
+
+visualizer = dict(type='LandmarkLocalVisualizer')
