@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from mmdet.registry import HOOKS
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -17,6 +16,7 @@ from mmdet_ext.graphs import CategoryGraph
 from ..class_counts import model_class_counts
 from ..config_check import check_specs, raise_on_problems, unique
 from ..dataset_spec import DatasetSpec, Split, dataset_specs
+from ..module_outputs import unwrapped
 
 
 def check_graphs(model: nn.Module, specs: Sequence[DatasetSpec]) -> Iterator[Problem]:
@@ -85,7 +85,7 @@ class DatasetCheckHook(Hook):
             return
         outcome: list[list[Problem]] = [[]]
         if is_main_process():
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = unwrapped(runner.model)
             specs = []
             for split in fresh:
                 dataset = getattr(getattr(runner, f'{split}_dataloader'), 'dataset', None)

@@ -8,11 +8,12 @@ from mmdet.registry import HOOKS, MODELS
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
 from mmdet_ext.models.losses.gradient_density import GradientDensity
+
+from ..module_outputs import unwrapped
 
 
 @HOOKS.register_module()
@@ -39,7 +40,7 @@ class LossScopeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Look at every GHM loss of the model."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         losses = [(name, loss) for name, loss in model.named_modules() if isinstance(loss, GradientDensity)]
         for name, loss in losses:
             owner = _owner(model, name)

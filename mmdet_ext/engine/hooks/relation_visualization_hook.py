@@ -10,8 +10,9 @@ from mmdet.structures import DetDataSample
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+
+from ..module_outputs import unwrapped
 
 
 @HOOKS.register_module()
@@ -57,7 +58,7 @@ class RelationVisualizationHook(Hook):
         # Imported here: the package does not need the pictures to register its hooks.
         from mmdet_ext.analysis.relation_probe_nodes import find_relations, relation_head
 
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         self._nodes = find_relations(relation_head(model, self.stage))
 
     def before_val_epoch(self, runner: Runner) -> None:
@@ -67,8 +68,8 @@ class RelationVisualizationHook(Hook):
         self._validations += 1
         self._drawn = 0
         if is_main_process() and (self._validations - 1) % self.interval == 0:
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            self._recorders = PredictionRecorder(model.roi_head), MapRecorder(self._nodes)
+            heads = unwrapped(runner.model).get_submodule('roi_head')
+            self._recorders = PredictionRecorder(heads), MapRecorder(self._nodes)
             for recorder in self._recorders:
                 recorder.__enter__()
 
