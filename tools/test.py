@@ -4,7 +4,7 @@ import argparse
 import os
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_config_arguments
 from mmdet_ext.engine.launch import test
 
 
@@ -19,14 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show-dir', help='directory below work_dir/<time>/ for pictures of the predictions')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds between pictures shown')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptionsAction,
-        metavar='KEY=VALUE',
-        help='settings merged into the config, e.g. model.test_cfg.rcnn.score_thr=0.1 "key=[1,2]"',
-    )
+    add_config_arguments(parser, 'model.test_cfg.rcnn.score_thr=0.1 "key=[1,2]"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()

@@ -4,7 +4,7 @@ import argparse
 import os
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_config_arguments
 from mmdet_ext.engine.launch import train
 
 
@@ -21,14 +21,7 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help='checkpoint to continue from; without a value the newest readable one in the work directory',
     )
-    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptionsAction,
-        metavar='KEY=VALUE',
-        help='settings merged into the config, e.g. model.backbone.depth=18 train_dataloader.batch_size=4 "key=[1,2]"',
-    )
+    add_config_arguments(parser, 'model.backbone.depth=18 train_dataloader.batch_size=4 "key=[1,2]"')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args()

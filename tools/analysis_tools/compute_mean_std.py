@@ -5,7 +5,7 @@ import sys
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
 from mmdet_ext.analysis.mean_std import run_mean_std
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_config_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -15,10 +15,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num', type=int, help='number of images, drawn at random (default: all)')
     parser.add_argument('--workers', type=int, help="processes that decode (default: the config's num_workers)")
     parser.add_argument('--seed', type=int, default=0, help='of the draw (default: %(default)s)')
-    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptionsAction, metavar='KEY=VALUE', help='settings merged into the config'
-    )
+    add_config_arguments(parser)
     return parser.parse_args()
 
 

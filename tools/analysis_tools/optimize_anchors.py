@@ -5,7 +5,7 @@ import sys
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
 from mmdet_ext.analysis.anchor_search import THRESHOLDS, run_anchor_search
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_config_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,10 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out', help='folder for config, tables and picture (default: work_dirs/anchors/<config name>)'
     )
-    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptionsAction, metavar='KEY=VALUE', help='settings merged into the config'
-    )
+    add_config_arguments(parser)
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ import sys
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
 from mmdet_ext.analysis.overfit import run_overfit
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_config_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -16,14 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--iters', type=int, default=300, help='iterations at most (default: %(default)s)')
     parser.add_argument('--target', type=float, default=0.9, help='AP to be reached (default: %(default)s)')
     parser.add_argument('--work-dir', help='folder for log and curves (default: work_dirs/overfit/<config name>)')
-    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptionsAction,
-        metavar='KEY=VALUE',
-        help='settings merged into the config, e.g. optim_wrapper.optimizer.lr=1e-3',
-    )
+    add_config_arguments(parser, 'optim_wrapper.optimizer.lr=1e-3')
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ import sys
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
 from mmdet_ext.analysis.shape_table import run_shape_table
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_config_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +28,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--flops', action='store_true', help="mmengine's count of operations, too")
     parser.add_argument('--out', metavar='FILE', help='.md or .csv file for the table')
-    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptionsAction, metavar='KEY=VALUE', help='settings merged into the config'
-    )
+    add_config_arguments(parser)
     return parser.parse_args()
 
 

@@ -5,7 +5,7 @@ import sys
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
 from mmdet_ext.analysis.sweep import SCORE_THRS, TOP_KS, run_sweep
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_config_arguments
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +28,7 @@ def parse_args() -> argparse.Namespace:
         '--nms-iou', dest='nms_ious', nargs='+', type=float, default=(), help='thresholds of one more NMS'
     )
     parser.add_argument('--out', help='folder for table and plot (default: RESULTS_sweep beside the pickle)')
-    parser.add_argument('--dataset', help='config whose loaders, evaluators and classes replace those of CONFIG')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=CfgOptionsAction, metavar='KEY=VALUE', help='settings merged into the config'
-    )
+    add_config_arguments(parser)
     return parser.parse_args()
 
 
