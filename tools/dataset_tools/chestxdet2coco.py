@@ -1,6 +1,7 @@
 """Write annotations of ChestX-Det as COCO json with boxes and masks."""
 
 import argparse
+import sys
 
 from mmdet_ext.datasets.chestx_det import chestx_det_to_coco, describe_conversion
 
@@ -21,4 +22,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')

@@ -1,6 +1,7 @@
 """Write VOC xml annotations as COCO json."""
 
 import argparse
+import sys
 
 from mmdet_ext.datasets.voc_to_coco import voc_to_coco
 
@@ -19,4 +20,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')

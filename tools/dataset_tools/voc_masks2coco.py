@@ -1,6 +1,7 @@
 """Write VOC's segmentation pictures as COCO json with one mask per object."""
 
 import argparse
+import sys
 
 from mmdet_ext.datasets.voc_masks_to_coco import voc_masks_to_coco
 
@@ -21,4 +22,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')

@@ -1,6 +1,7 @@
 """Write label files of WIDER FACE or RetinaFace as COCO json with landmarks."""
 
 import argparse
+import sys
 
 from mmdet_ext.datasets.wider_to_coco import wider_to_coco
 
@@ -21,4 +22,7 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')
