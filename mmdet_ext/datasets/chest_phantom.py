@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from .chest_drawing import draw_chest
-from .chest_scene import Scene, draw_scene
-from .phantom_drawing import Pixels, bounds, contact_sheet
-from .phantom_files import Phantom, Picture, content_hash, make_phantom, xywh
+from .phantoms.chest_drawing import draw_chest
+from .phantoms.chest_scene import Scene, draw_scene
+from .phantoms.phantom_drawing import Pixels, bounds, contact_sheet
+from .phantoms.phantom_files import Phantom, Picture, content_hash, make_phantom, xywh
 
 CLASSES = ('nodule', 'multiple nodules', 'diffuse nodules', 'cavity', 'fibrosis', 'atelectasis', 'consolidation',
            'tuberculosis', 'mass', 'pleural effusion')  # fmt: skip

@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from .face_drawing import draw_faces
-from .face_scene import Finding, draw_scene
-from .phantom_drawing import Pixels, contact_sheet
-from .phantom_files import Phantom, Picture, content_hash, make_phantom, xywh
+from .phantoms.face_drawing import draw_faces
+from .phantoms.face_scene import Finding, draw_scene
+from .phantoms.phantom_drawing import Pixels, contact_sheet
+from .phantoms.phantom_files import Phantom, Picture, content_hash, make_phantom, xywh
 from .transforms.landmark_geometry import FACE_LANDMARKS
 
 CLASSES = ('face',)

@@ -27,7 +27,7 @@ from mmdet_ext.datasets.chest_phantom import (
     phantom_hash,
     read_by_rules,
 )
-from mmdet_ext.datasets.chest_scene import LOOKS
+from mmdet_ext.datasets.phantoms.chest_scene import LOOKS
 
 TOOL = Path(__file__).parents[2] / 'tools/dataset_tools/make_chest_phantom.py'
 # Looks and rules are frozen with VERSION: whoever has to change this hash has to raise the version too.

@@ -4,8 +4,8 @@ import argparse
 import sys
 
 from mmdet_ext.datasets.chest_phantom import make_chest_phantom
-from mmdet_ext.datasets.phantom_arguments import add_phantom_arguments
-from mmdet_ext.datasets.phantom_files import describe_phantom
+from mmdet_ext.datasets.phantoms.phantom_arguments import add_phantom_arguments
+from mmdet_ext.datasets.phantoms.phantom_files import describe_phantom
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmdet_ext.datasets.masks_to_parts import masks_to_parts
+from mmdet_ext.datasets.converters.masks_to_parts import masks_to_parts
 
 
 def parse_label(text: str) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmdet_ext.datasets.slice_coco import slice_coco
+from mmdet_ext.datasets.converters.slice_coco import slice_coco
 
 
 def main() -> None:

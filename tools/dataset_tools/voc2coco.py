@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmdet_ext.datasets.voc_to_coco import voc_to_coco
+from mmdet_ext.datasets.converters.voc_to_coco import voc_to_coco
 
 
 def main() -> None:

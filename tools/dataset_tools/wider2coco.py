@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmdet_ext.datasets.wider_to_coco import wider_to_coco
+from mmdet_ext.datasets.converters.wider_to_coco import wider_to_coco
 
 
 def main() -> None:

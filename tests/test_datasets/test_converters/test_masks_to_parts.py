@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmdet_ext.datasets import masks_to_parts as module
-from mmdet_ext.datasets.masks_to_parts import _largest_box, masks_to_parts
+from mmdet_ext.datasets.converters import masks_to_parts as module
+from mmdet_ext.datasets.converters.masks_to_parts import _largest_box, masks_to_parts
 from mmdet_ext.datasets.part_file import read_part_file
 
 LABELS = {1: 'left lung', 7: 'heart'}

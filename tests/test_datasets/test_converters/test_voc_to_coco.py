@@ -11,9 +11,9 @@ from mmdet.datasets import CocoDataset, VOCDataset
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmdet_ext.datasets.voc_to_coco import voc_to_coco
+from mmdet_ext.datasets.converters.voc_to_coco import voc_to_coco
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_tools' / 'voc2coco.py'
+TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_tools' / 'voc2coco.py'
 OBJECT = (
     '<object><name>{}</name><difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin>'
     '<xmax>{}</xmax><ymax>{}</ymax></bndbox></object>'

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdet_ext.datasets.face_head import LOOKS, SAMPLES, Head, inside
+from mmdet_ext.datasets.phantoms.face_head import LOOKS, SAMPLES, Head, inside
 from mmdet_ext.datasets.transforms.landmark_geometry import FACE_LANDMARKS
 
 RANDOM = {look: [Head(np.random.default_rng(k), look, 0.25) for k in range(40)] for look in LOOKS}

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdet_ext.datasets.face_drawing import draw_faces
-from mmdet_ext.datasets.face_head import LOOKS, Head
-from mmdet_ext.datasets.face_scene import Scene, draw_scene
+from mmdet_ext.datasets.phantoms.face_drawing import draw_faces
+from mmdet_ext.datasets.phantoms.face_head import LOOKS, Head
+from mmdet_ext.datasets.phantoms.face_scene import Scene, draw_scene
 
 
 def draw(scene, size=128, noise=0):

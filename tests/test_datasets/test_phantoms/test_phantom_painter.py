@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mmdet_ext.datasets.phantom_drawing import blob
-from mmdet_ext.datasets.phantom_painter import Painter
+from mmdet_ext.datasets.phantoms.phantom_drawing import blob
+from mmdet_ext.datasets.phantoms.phantom_painter import Painter
 
 SQUARE = np.array([(0.25, 0.25), (0.75, 0.25), (0.75, 0.5), (0.25, 0.5)])
 RED, BLUE = (0.0, 0.0, 1.0), (1.0, 0.0, 0.0)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmdet_ext.datasets.label_convention import (
+from mmdet_ext.datasets.converters.label_convention import (
     background_first_to_last,
     background_last_to_first,
     category_ids_to_labels,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mmdet.evaluation import CocoMetric
 from mmengine.structures import InstanceData
 
-from mmdet_ext.datasets.result_formats import (
+from mmdet_ext.datasets.converters.result_formats import (
     FORMATS,
     convert_boxes,
     from_class_arrays,

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmdet.datasets import VOCDataset
 
-from .voc_checks import check_voc
+from ..voc_checks import check_voc
 
 
 def voc_to_coco(

@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdet_ext.datasets.chest_drawing import draw_chest
-from mmdet_ext.datasets.chest_scene import draw_scene
-from mmdet_ext.datasets.phantom_drawing import bounds
+from mmdet_ext.datasets.phantoms.chest_drawing import draw_chest
+from mmdet_ext.datasets.phantoms.chest_scene import draw_scene
+from mmdet_ext.datasets.phantoms.phantom_drawing import bounds
 
 
 @pytest.fixture(scope='module')

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mmdet_ext.datasets.phantom_files import (
+from mmdet_ext.datasets.phantoms.phantom_files import (
     Phantom,
     Picture,
     content_hash,

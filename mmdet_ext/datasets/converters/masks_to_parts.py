@@ -16,8 +16,8 @@ from PIL import Image, UnidentifiedImageError
 from pycocotools.coco import COCO
 from tqdm import tqdm
 
-from .image_checks import Size, image_fault
-from .problems import listing, nearest
+from ..image_checks import Size, image_fault
+from ..problems import listing, nearest
 
 Masks = dict[str, NDArray[np.bool_]]
 PartBoxes = dict[str, dict[str, list[int]]]

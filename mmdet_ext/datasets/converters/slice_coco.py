@@ -13,8 +13,8 @@ from mmengine.logging import print_log
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ..version import __version__
-from .checks import check_coco
+from ...version import __version__
+from ..checks import check_coco
 
 Record = dict[str, Any]
 Window = tuple[int, int, int, int]

@@ -4,7 +4,7 @@ import argparse
 import inspect
 
 from mmdet_ext.datasets.chest_phantom import make_chest_phantom
-from mmdet_ext.datasets.phantom_arguments import add_phantom_arguments
+from mmdet_ext.datasets.phantoms.phantom_arguments import add_phantom_arguments
 
 
 def test_they_are_the_arguments_of_the_function():

@@ -11,9 +11,9 @@ from mmengine.registry import init_default_scope
 from test_datasets.wider_sample import write_wider
 
 from mmdet_ext.datasets.checks import check_coco
-from mmdet_ext.datasets.wider_to_coco import wider_to_coco
+from mmdet_ext.datasets.converters.wider_to_coco import wider_to_coco
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_tools' / 'wider2coco.py'
+TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_tools' / 'wider2coco.py'
 
 
 @pytest.fixture

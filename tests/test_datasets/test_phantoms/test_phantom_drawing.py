@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdet_ext.datasets.phantom_drawing import Canvas, blob, bounds, contact_sheet, spline, stroke, to_pixels
+from mmdet_ext.datasets.phantoms.phantom_drawing import Canvas, blob, bounds, contact_sheet, spline, stroke, to_pixels
 
 SQUARE = np.array([(0.251, 0.251), (0.751, 0.251), (0.751, 0.501), (0.251, 0.501)])
 

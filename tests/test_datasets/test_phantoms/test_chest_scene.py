@@ -4,9 +4,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mmdet_ext.datasets import chest_scene
-from mmdet_ext.datasets.chest_scene import LEFT, LOOKS, RIGHT, Patient, draw_composition, draw_scene
-from mmdet_ext.datasets.phantom_drawing import bounds
+from mmdet_ext.datasets.phantoms import chest_scene
+from mmdet_ext.datasets.phantoms.chest_scene import LEFT, LOOKS, RIGHT, Patient, draw_composition, draw_scene
+from mmdet_ext.datasets.phantoms.phantom_drawing import bounds
 
 
 @pytest.fixture(scope='module')

@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from mmdet_ext.datasets import face_scene
-from mmdet_ext.datasets.face_head import SAMPLES, Head, inside
-from mmdet_ext.datasets.face_scene import KINDS, MIN_FACE, MIN_LABELLED, NOMINAL, draw_composition, draw_scene
+from mmdet_ext.datasets.phantoms import face_scene
+from mmdet_ext.datasets.phantoms.face_head import SAMPLES, Head, inside
+from mmdet_ext.datasets.phantoms.face_scene import KINDS, MIN_FACE, MIN_LABELLED, NOMINAL, draw_composition, draw_scene
 
 
 @pytest.fixture(scope='module')

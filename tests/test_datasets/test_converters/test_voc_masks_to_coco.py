@@ -14,9 +14,9 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from mmdet_ext.datasets.voc_masks_to_coco import give_border, mask_fields, object_classes, voc_masks_to_coco
+from mmdet_ext.datasets.converters.voc_masks_to_coco import give_border, mask_fields, object_classes, voc_masks_to_coco
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'dataset_tools' / 'voc_masks2coco.py'
+TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_tools' / 'voc_masks2coco.py'
 CLASSES = ('cell', 'dot')
 SETS = 'V/ImageSets/Segmentation/train.txt'
 

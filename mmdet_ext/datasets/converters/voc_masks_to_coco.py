@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from scipy.ndimage import distance_transform_edt
 
-from .image_checks import image_fault
+from ..image_checks import image_fault
+from ..problems import listing
 from .masks_to_parts import read_mask
-from .problems import listing
 
 BORDER = 255
 _CLASS = 'SegmentationClass'

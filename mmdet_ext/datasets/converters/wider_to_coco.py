@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .transforms.landmark_geometry import FACE_LANDMARKS
-from .wider_face import WiderFaceLandmarkDataset, covers_image
+from ..transforms.landmark_geometry import FACE_LANDMARKS
+from ..wider_face import WiderFaceLandmarkDataset, covers_image
 
 
 def wider_to_coco(labels: str | Path, images: str | Path, out: str | Path) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mmdet_ext.datasets import slice_coco as module
 from mmdet_ext.datasets.checks import check_coco
-from mmdet_ext.datasets.slice_coco import _offsets, _windows, slice_coco
+from mmdet_ext.datasets.converters import slice_coco as module
+from mmdet_ext.datasets.converters.slice_coco import _offsets, _windows, slice_coco
 
 CATEGORIES = [{'id': 4, 'name': 'b', 'supercategory': 'x'}, {'id': 2, 'name': 'a', 'supercategory': 'x'}]
 

@@ -1,0 +1,1 @@
+"""Other formats of annotations, written as COCO json or read from it."""
