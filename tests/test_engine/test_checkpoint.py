@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from mmengine.logging import HistoryBuffer
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -133,6 +134,15 @@ def _model(**changes) -> nn.Module:
     cfg = Config.fromfile(tiny_run().config)
     cfg.merge_from_dict(changes)
     return MODELS.build(cfg.model)
+
+
+def test_readable_after_a_load_of_the_fork():
+    """onedl-mmengine takes the types of a loss history off torch's list after each load."""
+    file = tiny_run().work_dir / 'epoch_1.pth'
+    with torch.serialization.safe_globals([HistoryBuffer]):
+        pass
+    assert HistoryBuffer not in torch.serialization.get_safe_globals()
+    assert 'message_hub' in read_checkpoint(file)
 
 
 def test_match(said):

@@ -5,6 +5,7 @@ from .dataset_check_hook import DatasetCheckHook
 from .loss_alarm_hook import LossAlarmHook
 from .loss_monitor_hook import LossMonitorHook
 from .loss_scope_hook import LossScopeHook
+from .proposal_record_hook import ProposalRecordHook
 from .random_state_hook import RandomStateHook
 from .relation_visualization_hook import RelationVisualizationHook
 from .run_record_hook import RunRecordHook
@@ -15,6 +16,7 @@ __all__ = [
     'LossAlarmHook',
     'LossMonitorHook',
     'LossScopeHook',
+    'ProposalRecordHook',
     'RandomStateHook',
     'RelationVisualizationHook',
     'RunRecordHook',
