@@ -23,6 +23,18 @@ def seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True, scope='session')
+def configs_are_written_plainly():
+    """A Runner has yapf format its whole config several times, which takes longer than a tiny training."""
+    from mmengine.config import config
+
+    with pytest.MonkeyPatch.context() as patch:
+        # The fork imports it where it is needed.
+        owner = config if hasattr(config, 'FormatCode') else __import__('yapf.yapflib.yapf_api').yapflib.yapf_api
+        patch.setattr(owner, 'FormatCode', lambda text, **_: (text, True))
+        yield
+
+
 @pytest.fixture(params=['cpu', *([pytest.param('cuda', marks=pytest.mark.gpu)] if torch.cuda.is_available() else [])])
 def device(request):
     """The test runs on the CPU, and once more on the GPU where there is one."""

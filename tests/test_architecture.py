@@ -19,6 +19,7 @@ ALLOWED = {
 FORBIDDEN = {
     'models': {'mmdet_ext.analysis', 'mmdet_ext.datasets', 'mmdet_ext.engine'},
     'datasets': {'mmdet_ext.analysis'},
+    'evaluation': {'mmdet_ext.analysis'},
     'visualization': {'mmdet_ext.analysis', 'mmdet_ext.datasets', 'mmdet_ext.engine', 'mmdet_ext.models'},
 }
 

@@ -1,6 +1,7 @@
 """What a detector costs: its parameters and the operations of one image."""
 
 import contextlib
+import copy
 import io
 from typing import Any
 
@@ -30,7 +31,8 @@ def measure_cost(cfg: Config) -> dict[str, Any]:
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()):
         torch.manual_seed(0)
-        model = MODELS.build(cfg.model).eval()
+        # A detector writes into the config of its heads.
+        model = MODELS.build(copy.deepcopy(cfg.model)).eval()
         cost: dict[str, Any] = {'parameters': sum(parameter.numel() for parameter in model.parameters())}
         try:
             dataset = DATASETS.build(cfg.val_dataloader.dataset)

@@ -12,9 +12,10 @@ from mmengine.fileio import load
 from numpy.typing import NDArray
 
 from mmdet_ext.datasets.chest_phantom import CLASSES
+from mmdet_ext.evaluation.objects import Objects
 
 from .detection_pictures import choose_images, class_colors, draw_comparison
-from .naming import Objects, count_names, read_annotations, read_predictions
+from .naming import count_names, read_annotations, read_predictions
 from .report import write_report
 
 RULES = (

@@ -15,7 +15,8 @@ from matplotlib.transforms import Bbox
 from mmdet.evaluation.functional import bbox_overlaps
 from numpy.typing import NDArray
 
-from .naming import NOT_FOUND, Objects, name_objects
+from mmdet_ext.evaluation.confusion import NOT_FOUND, name_objects
+from mmdet_ext.evaluation.objects import Objects
 
 # Bright enough for dark radiographs, told apart side by side; neighbours in the list are far from each other.
 _COLORS = ('#ffd23f', '#3bceac', '#ff5d8f', '#54a0ff', '#c8d6e5', '#ff9f43', '#9be564', '#c58bff', '#f8f3d4', '#00d8ff')

@@ -2,6 +2,7 @@
 
 from . import transforms
 from .coco_landmarks import CocoLandmarkDataset
+from .screened_coco import ScreenedCocoDataset
 from .wider_face import WiderFaceLandmarkDataset
 
-__all__ = ['CocoLandmarkDataset', 'WiderFaceLandmarkDataset', 'transforms']
+__all__ = ['CocoLandmarkDataset', 'ScreenedCocoDataset', 'WiderFaceLandmarkDataset', 'transforms']

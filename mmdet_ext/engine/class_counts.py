@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mmdet.models.detectors import RPN
 from mmdet.registry import MODELS
 from torch import nn
 
@@ -39,7 +40,8 @@ def config_class_counts(node: Any, where: str = 'model') -> Iterator[tuple[str, 
 
 def model_class_counts(model: nn.Module) -> Iterator[tuple[str, int]]:
     """Names of the modules of a built model that have a `num_classes`, and that number; see `config_class_counts`."""
-    if any(hasattr(model, key) for key in _OPEN):
+    # An RPN that is trained alone keeps its head by the name of a detection head.
+    if isinstance(model, RPN) or any(hasattr(model, key) for key in _OPEN):
         return
     for name, module in model.named_modules():
         number = getattr(module, 'num_classes', None)

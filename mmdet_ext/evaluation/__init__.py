@@ -2,6 +2,7 @@
 
 from .coco_iou_metric import CocoIoUMetric
 from .landmark_nme import LandmarkNME
+from .rpn_recall_metric import RPNRecallMetric
 from .wider_face_metric import WiderFaceMetric
 
-__all__ = ['CocoIoUMetric', 'LandmarkNME', 'WiderFaceMetric']
+__all__ = ['CocoIoUMetric', 'LandmarkNME', 'RPNRecallMetric', 'WiderFaceMetric']

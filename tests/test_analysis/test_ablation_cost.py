@@ -1,5 +1,7 @@
 """Parameters and operations of a detector."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -22,6 +24,12 @@ def test_a_wider_head_costs_what_its_layers_cost(cfg):
     # One 3 x 3 convolution, 16 to 16 channels, in both branches, on maps of 4 x 4 and 2 x 2 (64 px, strides 16, 32).
     assert more['parameters'] - plain['parameters'] == 2 * (16 * 16 * 9 + 16)
     assert more['flops'] - plain['flops'] == 2 * 16 * 16 * 9 * (4 * 4 + 2 * 2)
+
+
+def test_the_config_stays(cfg):
+    before = copy.deepcopy(cfg.model)
+    measure_cost(cfg)
+    assert cfg.model == before
 
 
 def test_the_callers_random_numbers_stay(cfg):

@@ -7,8 +7,9 @@ from mmengine.config import Config
 
 from mmdet_ext.analysis import demo_report
 from mmdet_ext.analysis.demo_report import CONTEXT_CLASSES, RULES, find_relations, give_verdict, write_demo_report
-from mmdet_ext.analysis.naming import Objects, read_annotations
+from mmdet_ext.analysis.naming import read_annotations
 from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
+from mmdet_ext.evaluation.objects import Objects
 
 
 def test_the_six_classes_are_those_of_the_rules():

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mmdet_ext.analysis.detection_pictures import choose_images, class_colors, draw_comparison, keep_best_per_place
-from mmdet_ext.analysis.naming import Objects
+from mmdet_ext.evaluation.objects import Objects
 
 CLASSES = ['nodule', 'mass', 'cavity']
 

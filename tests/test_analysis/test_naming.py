@@ -7,38 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from mmdet_ext.analysis.naming import NOT_FOUND, Objects, count_names, name_objects, read_annotations, read_predictions
+from mmdet_ext.analysis.naming import count_names, read_annotations, read_predictions
+from mmdet_ext.evaluation.objects import Objects
 
 TRUTH = Objects([[0, 0, 10, 10], [20, 20, 40, 40], [60, 60, 70, 70]], [0, 1, 2], [1, 1, 1])
-
-
-def test_most_confident_detection_names_the_object():
-    detected = Objects([[0, 0, 10, 10], [0, 0, 10, 11], [20, 20, 40, 39]], [0, 2, 1], [0.4, 0.6, 0.9])
-    assert name_objects(TRUTH, detected).tolist() == [2, 1, NOT_FOUND]
-
-
-def test_score_and_overlap_thresholds():
-    detected = Objects([[0, 0, 10, 10], [20, 20, 30, 30]], [0, 1], [0.29, 0.9])
-    assert name_objects(TRUTH, detected).tolist() == [0, NOT_FOUND, NOT_FOUND]
-    assert name_objects(TRUTH, detected, score_thr=0.3).tolist() == [NOT_FOUND] * 3
-    assert name_objects(TRUTH, detected, iou_thr=0.25).tolist() == [0, 1, NOT_FOUND]
-
-
-def test_nothing_annotated_or_detected():
-    nothing = Objects([], [], [])
-    assert name_objects(nothing, TRUTH).shape == (0,)
-    assert name_objects(TRUTH, nothing).tolist() == [NOT_FOUND] * 3
 
 
 def test_counts_have_the_objects_not_found_last():
     detected = {7: Objects([[0, 0, 10, 10], [20, 20, 40, 40]], [0, 2], [0.9, 0.9])}
     counts = count_names({7: TRUTH, 8: TRUTH}, detected, num_classes=3)
     assert counts.tolist() == [[1, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 2]]
-
-
-def test_indexing_keeps_rows_together():
-    kept = TRUTH[TRUTH.labels == 1]
-    assert (len(kept), kept.boxes.tolist(), kept.labels.tolist()) == (1, [[20, 20, 40, 40]], [1])
 
 
 def test_annotations_follow_the_class_order_and_leave_crowds_out(tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from mmdet_ext.analysis.naming import Objects
 from mmdet_ext.analysis.relation_probe_partners import group_weights, own_objects, view_image
 from mmdet_ext.analysis.relation_probe_record import MapRecorder, PredictionRecorder
+from mmdet_ext.evaluation.objects import Objects
 from tests.test_analysis import probe_case
 
 CLASSES = ('a', 'b')

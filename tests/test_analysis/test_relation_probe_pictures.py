@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mmdet_ext.analysis.naming import Objects
 from mmdet_ext.analysis.relation_probe_partners import ImageView, Listening, Partner
 from mmdet_ext.analysis.relation_probe_pictures import draw_kernels, draw_partners, draw_table, save
+from mmdet_ext.evaluation.objects import Objects
 from tests.test_models.relation_case import build
 
 CLASSES = ('nodule', 'mass')

@@ -2,6 +2,7 @@
 
 import mmdet.utils
 import pytest
+from mmdet.models.detectors import RPN
 from torch import nn
 
 from mmdet_ext.engine.class_counts import config_class_counts, model_class_counts
@@ -58,3 +59,12 @@ def test_built_model():
     model.heads = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
     model.heads[1].num_classes = 5
     assert list(model_class_counts(model)) == [('model.heads.1.num_classes', 5)]
+
+
+def test_an_rpn_that_is_trained_alone_tells_objects_from_the_rest():
+    model = RPN.__new__(RPN)
+    nn.Module.__init__(model)
+    model.bbox_head = nn.Linear(1, 1)
+    model.bbox_head.num_classes = 1
+    assert list(model_class_counts(model)) == []
+    assert list(config_class_counts({'type': 'RPN', 'rpn_head': {'type': 'RPNHead'}})) == []

@@ -66,7 +66,7 @@ def shrink(cfg: Config) -> Config:
 def shrink_single_stage(cfg: Config) -> Config:
     """Fewer channels in backbone, neck and head, where they are free; VGG and Darknet only get fresh weights."""
     model = cfg.model
-    backbone, neck, head = model.backbone, model.neck, model.bbox_head
+    backbone, neck, head = model.backbone, model.neck, model.get('bbox_head') or model.rpn_head
     backbone.init_cfg = None
     if backbone.type == 'Darknet':
         # Its default trusts the statistics of a checkpoint.
@@ -80,7 +80,8 @@ def shrink_single_stage(cfg: Config) -> Config:
     backbone.update(depth=50 if deep else 18, style='pytorch', base_channels=8, norm_cfg=norm, frozen_stages=-1)
     if grouped:
         backbone.update(groups=2, base_width=4)
-    head.norm_cfg = norm
+    if head.type != 'RPNHead':
+        head.norm_cfg = norm
     if neck.type == 'YOLOV3Neck' and head.type == 'SingleShotHead':
         # Levels share one predictor, so they are of one width.
         neck.update(in_channels=[64, 32, 16], out_channels=[16, 16, 16], norm_cfg=norm)

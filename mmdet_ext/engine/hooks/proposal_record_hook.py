@@ -13,7 +13,6 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
-from torch import nn
 
 from mmdet_ext.evaluation.rpn_recall_metric import RPNRecallMetric
 
@@ -90,10 +89,9 @@ class ProposalRecordHook(Hook):
 
 
 @contextlib.contextmanager
-def _noting(head: nn.Module) -> Iterator[None]:
+def _noting(head: Any) -> Iterator[None]:
     """While it is open, the `predict(feats, data_samples, rescale)` of a head leaves its boxes in the data samples."""
-    place: Any = head
-    before, predict = vars(head).get('predict'), place.predict
+    before, predict = vars(head).get('predict'), head.predict
 
     def note(x: Any, batch_data_samples: SampleList, rescale: bool = False) -> list[InstanceData]:
         results = predict(x, batch_data_samples, rescale=rescale)
@@ -104,10 +102,10 @@ def _noting(head: nn.Module) -> Iterator[None]:
             sample.rpn_proposals = InstanceData(bboxes=boxes, scores=found.scores.detach().float())
         return results
 
-    place.predict = note
+    head.predict = note
     try:
         yield
     finally:
-        del place.predict
+        del head.predict
         if before is not None:
-            place.predict = before
+            head.predict = before
