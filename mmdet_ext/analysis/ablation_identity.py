@@ -18,6 +18,7 @@ _LEFT_OUT = ('work_dir', 'launcher', 'randomness.seed')
 _OBSERVERS = (
     'ActivationStatsHook',
     'DatasetCheckHook',
+    'GradientBalanceHook',
     'LossAlarmHook',
     'LossMonitorHook',
     'LossScopeHook',

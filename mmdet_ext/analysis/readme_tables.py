@@ -5,21 +5,31 @@
 <!-- ablation benchmarks/relation_phantom.json: end -->
 ```
 
-What stands between two such lines comes from the file that they name, an `ablation.json` of
-`tools/analysis_tools/ablate.py`.
+What stands between two such lines comes from the file that they name. The word before it says which kind it is: for
+`ablation` an `ablation.json` of `tools/analysis_tools/ablate.py`, for `deployment` the file of
+`tools/deployment/support_table.py`.
 """
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+from mmdet_ext.deployment.support_table import format_support
 
 from .ablation_table import format_markdown
 
+FORMATS: dict[str, Callable[[Any], str]] = {'ablation': format_markdown, 'deployment': format_support}
+HINTS = {
+    'ablation': 'copy the ablation.json of that ablation to it',
+    'deployment': 'tools/deployment/support_table.py writes it',
+}
+_KINDS = '|'.join(FORMATS)
 _BLOCK = re.compile(
-    r'^(<!-- ablation (\S+): begin -->)\n(?:.*?\n)??(<!-- ablation \2: end -->)$', re.DOTALL | re.MULTILINE
+    rf'^(<!-- ({_KINDS}) (\S+): begin -->)\n(?:.*?\n)??(<!-- \2 \3: end -->)$', re.DOTALL | re.MULTILINE
 )
-_MARK = re.compile(r'^<!-- ablation .*-->$', re.MULTILINE)
+_MARK = re.compile(rf'^<!-- (?:{_KINDS}) .*-->$', re.MULTILINE)
 
 
 def fill_tables(text: str, root: str | Path = '.') -> str:
@@ -35,17 +45,16 @@ def fill_tables(text: str, root: str | Path = '.') -> str:
     """
 
     def fill(match: re.Match[str]) -> str:
-        file = Path(root, match[2])
+        file = Path(root, match[3])
         if not file.is_file():
-            raise FileNotFoundError(f'{file} is not there; copy the ablation.json of that ablation to it')
-        return f'{match[1]}\n{format_markdown(json.loads(file.read_text(encoding="utf-8")))}{match[3]}'
+            raise FileNotFoundError(f'{file} is not there; {HINTS[match[2]]}')
+        return f'{match[1]}\n{FORMATS[match[2]](json.loads(file.read_text(encoding="utf-8")))}{match[4]}'
 
     filled, found = _BLOCK.subn(fill, text)
     marks = _MARK.findall(text)
     if len(marks) != 2 * found:
         raise ValueError(
-            f'the lines {", ".join(marks)} are not pairs of "<!-- ablation FILE: begin -->" and '
-            '"<!-- ablation FILE: end -->"'
+            f'the lines {", ".join(marks)} are not pairs of "<!-- KIND FILE: begin -->" and "<!-- KIND FILE: end -->"'
         )
     return filled
 

@@ -1,7 +1,6 @@
 """A trained relation detector with its test data, ready to be looked into."""
 
 import contextlib
-import difflib
 import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from mmdet_ext.engine.config_check import check_config, raise_on_problems
 from mmdet_ext.engine.launch import load_config
 
 from .relation_probe_nodes import relation_head
+from .trained_detector import learnt_classes, name_places, no_such_image
 
 
 @dataclass
@@ -87,8 +87,8 @@ class ProbedDetector:
         self.evaluator = build_evaluator(self.cfg.test_evaluator, whole.metainfo)
 
     def _check_classes(self, stored: Mapping[str, Any], checkpoint: str | Path) -> None:
-        learnt = ((stored.get('meta') or {}).get('dataset_meta') or {}).get('classes')
-        if learnt is not None and tuple(learnt) != self.classes:
+        learnt = learnt_classes(stored)
+        if learnt is not None and learnt != self.classes:
             raise ValueError(
                 f'{checkpoint} was trained on {len(learnt)} classes ({", ".join(learnt)}), the test data of '
                 f'{self.cfg.filename} have {len(self.classes)} ({", ".join(self.classes)}): give the config the '
@@ -101,17 +101,10 @@ class ProbedDetector:
         Raises:
             ValueError: There is no such image; the nearest name is given.
         """
-        places: dict[str, int] = {}
-        for index in range(len(self.whole)):
-            info = self.whole.get_data_info(index)
-            path = Path(info['img_path'])
-            for name in (str(info['img_id']), path.stem, path.name, str(path)):
-                places.setdefault(name, index)
+        places = name_places(self.whole)
         for name in wanted:
             if name not in places:
-                near = difflib.get_close_matches(name, places, n=1)
-                hint = f'; did you mean {near[0]}?' if near else ''
-                raise ValueError(f'--images: the test set has no image with the file name or id {name}{hint}')
+                raise no_such_image(name, places, '--images', 'the test set')
         return [places[name] for name in wanted]
 
     @torch.no_grad()

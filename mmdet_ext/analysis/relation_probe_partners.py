@@ -9,10 +9,10 @@ from mmdet.evaluation.functional import bbox_overlaps
 from mmdet.structures import DetDataSample
 from numpy.typing import NDArray
 
+from mmdet_ext.evaluation.objects import Objects
 from mmdet_ext.models.relations import Parts, part_cells
 
 from .detection_pictures import best_per_place
-from .naming import Objects
 from .relation_probe_nodes import RelationNode
 from .relation_probe_record import RecordedPrediction, RecordedRelation, pairwise_weights
 

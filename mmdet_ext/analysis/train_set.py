@@ -57,7 +57,7 @@ def open_train_sets(cfg: Config) -> list[TrainSet]:
     init_default_scope(cfg.get('default_scope', 'mmdet'))
     node = (cfg.get('train_dataloader') or {}).get('dataset')
     specs = [] if node is None else dataset_specs(node, 'train_dataloader.dataset', 'train')
-    leaves = [] if node is None else list(_leaves(node))
+    leaves = [] if node is None else list(leaf_configs(node))
     if not specs or len(specs) != len(leaves):
         raise ValueError(
             f'{cfg.filename} has no training set that can be read: train_dataloader.dataset must be, or wrap, a data '
@@ -66,7 +66,7 @@ def open_train_sets(cfg: Config) -> list[TrainSet]:
     return [_open(spec, *leaf) for spec, leaf in zip(specs, leaves, strict=True)]
 
 
-def _leaves(node: Any, outer: Sequence[Any] = ()) -> Iterator[tuple[Any, list[Any]]]:
+def leaf_configs(node: Any, outer: Sequence[Any] = ()) -> Iterator[tuple[Any, list[Any]]]:
     """Data set configs below wrappers, in the order of `dataset_specs`, and their pipelines with those of wrappers."""
     inner = option(node, 'datasets') or [option(node, 'dataset')]
     pipeline = [*(option(node, 'pipeline') or []), *outer]
@@ -74,7 +74,7 @@ def _leaves(node: Any, outer: Sequence[Any] = ()) -> Iterator[tuple[Any, list[An
         yield node, pipeline
     else:
         for child in inner:
-            yield from _leaves(child, pipeline)
+            yield from leaf_configs(child, pipeline)
 
 
 def _open(spec: DatasetSpec, leaf: Mapping[str, Any], pipeline: Sequence[Any]) -> TrainSet:
@@ -108,7 +108,7 @@ def _open(spec: DatasetSpec, leaf: Mapping[str, Any], pipeline: Sequence[Any]) -
 def loader_transforms(cfg: Config, split: Split) -> list[Any]:
     """Every transform of a loader's (first) data set and of its wrappers, nested ones too; none without the loader."""
     node = (cfg.get(f'{split}_dataloader') or {}).get('dataset')
-    return [] if node is None else list(walk_pipeline(next(_leaves(node))[1]))
+    return [] if node is None else list(walk_pipeline(next(leaf_configs(node))[1]))
 
 
 def _loads_image(node: Any) -> bool:

@@ -64,5 +64,22 @@ def test_files(stored):
         update_readmes([readme], stored)
 
 
+def test_kinds_of_tables(stored):
+    trials = {'onnx': {'works': False, 'why': 'no head'}}
+    rows = {'rows': [{'config': 'x.py', 'detector': 'X', **trials}], 'versions': {'torch': '2'}}
+    (stored / 'd.json').write_text(json.dumps(rows))
+    text = '<!-- deployment d.json: begin -->\nold\n<!-- deployment d.json: end -->\n'
+    filled = fill_tables(EMPTY + text, stored)
+    assert '| `x.py` | X | no [1] | not tried | not tried |' in filled
+    assert '0.500 ± 0.010' in filled
+    assert 'old' not in filled
+    with pytest.raises(ValueError, match='are not pairs'):
+        fill_tables(text.replace('deployment d.json: end', 'ablation d.json: end'), stored)
+    (stored / 'd.json').unlink()
+    with pytest.raises(FileNotFoundError, match=r'd\.json is not there; tools/deployment/support_table\.py writes it'):
+        fill_tables(text, stored)
+
+
 def test_ours_are_up_to_date():
-    assert update_readmes([ROOT / 'README.md', *ROOT.glob('configs/**/README.md')], ROOT, check=True) == []
+    found = [ROOT / 'README.md', *ROOT.glob('configs/**/README.md'), *ROOT.glob('tools/**/README.md')]
+    assert update_readmes(found, ROOT, check=True) == []

@@ -55,6 +55,12 @@ def test_a_label_that_is_no_class(label, what):
         clean_image(image, 7, 3)
 
 
+def test_the_order_in_memory_does_not_matter():
+    turned = np.asfortranarray([[0, 0, 10, 20], [5, 5, 25, 15], [1, 2, 3, 4]], np.float64)
+    plain = np.ascontiguousarray(turned)
+    assert np.array_equal(box_overlaps(turned, turned), box_overlaps(plain, plain))
+
+
 def test_sizes_are_those_of_coco():
     """The bounds belong to the smaller size; a box without area is small."""
     rows = [[0, 0, 32, 32], [0, 0, 32, 33], [0, 0, 96, 96], [5, 5, 101, 102], [3, 3, 3, 9], [5, 5, 1, 1]]

@@ -2,6 +2,7 @@
 
 from .activation_stats_hook import ActivationStatsHook
 from .dataset_check_hook import DatasetCheckHook
+from .gradient_balance_hook import GradientBalanceHook
 from .loss_alarm_hook import LossAlarmHook
 from .loss_monitor_hook import LossMonitorHook
 from .loss_scope_hook import LossScopeHook
@@ -13,6 +14,7 @@ from .run_record_hook import RunRecordHook
 __all__ = [
     'ActivationStatsHook',
     'DatasetCheckHook',
+    'GradientBalanceHook',
     'LossAlarmHook',
     'LossMonitorHook',
     'LossScopeHook',
