@@ -1,4 +1,4 @@
-"""Write the tables of ablations into the Markdown files that ask for them, from benchmarks/*.json."""
+"""Write the tables of stored results into the Markdown files that ask for them, from benchmarks/*.json."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from mmdet_ext.analysis.readme_tables import update_readmes
 def main() -> None:
     """Parse the arguments, write or check, and say which files differed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    found = [Path('README.md'), *sorted(Path('configs').rglob('README.md'))]
+    found = [Path('README.md'), *sorted(path for top in ('configs', 'tools') for path in Path(top).rglob('README.md'))]
     parser.add_argument('files', nargs='*', default=found, help='Markdown files')
     parser.add_argument(
         '--check', action='store_true', help='write nothing; exit code 1 where a table is not up to date'

@@ -15,7 +15,7 @@ def widen(x: Tensor) -> Tensor:
 
 def flatten_levels(maps: Sequence[Tensor], channels: int) -> Tensor:
     """Maps (B, A * channels, H, W) of all levels -> (B, N, channels) in the order of the priors, float32 or wider."""
-    return torch.cat([widen(x).permute(0, 2, 3, 1).reshape(len(x), -1, channels) for x in maps], dim=1)
+    return torch.cat([widen(x).permute(0, 2, 3, 1).reshape(x.shape[0], -1, channels) for x in maps], dim=1)
 
 
 def spread_levels(values: Sequence[float], lengths: Sequence[int], like: Tensor) -> Tensor:

@@ -83,6 +83,8 @@ class RelationContext:
     parts: see :class:`Parts`.
     key_valid: (N,) bool, which RoIs may serve as keys (False for ground truth added to the proposals in training).
     counts: RoIs per image when `rois` is grouped by image; None derives them, which costs a host sync.
+    row_mask: (B, R) bool, False for padding, when `rois` holds R rows of every image, image by image (N = B * R): no
+        size then depends on data, as `torch.export` wants it. What a relation gives for padding means nothing.
     want_maps: fill `RelationOutput.maps` (attention, adjacency) for plots.
     """
 
@@ -95,6 +97,7 @@ class RelationContext:
     parts: Parts | None = None
     key_valid: Tensor | None = None
     counts: tuple[int, ...] | None = None
+    row_mask: Tensor | None = None
     want_maps: bool = False
 
 
@@ -180,7 +183,8 @@ class BaseRelation(BaseModule):
             )
         for field_ in ('feats', 'cls_logits', 'key_valid'):
             rows = getattr(ctx, field_)
-            if rows is not None and len(rows) != len(ctx.rois):
+            # `shape[0]`, here and elsewhere: `len` would make a number of what may be a symbol of `torch.export`.
+            if rows is not None and rows.shape[0] != ctx.rois.shape[0]:
                 raise ValueError(f'{name}: {field_} has {len(rows)} rows for {len(ctx.rois)} RoIs')
         missing = sorted(path for path in self.needs if _lookup(ctx, path) is None)
         if missing:
@@ -200,18 +204,25 @@ class Packing:
     """A padded (B, Nmax, ...) view of a flat batch of RoIs, and the way back.
 
     Rows keep their order inside an image; an image may have no RoI. With `counts` nothing is read back from the
-    device, and `torch.compile` sees static sizes.
+    device, and `torch.compile` sees static sizes. With `row_mask` the batch is padded already.
 
     Attributes:
         mask: (B, Nmax) bool, True where a row holds a RoI.
-        counts: RoIs of each image.
+        padded: whether the rows came with their padding, by `row_mask`.
+        counts: RoIs of each image; none where `padded`.
         order: rows of the batch image by image; None: they are so.
     """
 
     counts: tuple[int, ...]
+    shape: Sequence[int]
 
     def __init__(self, ctx: RelationContext) -> None:
         image = ctx.rois[:, 0].long()
+        self.image, self.padded = image, ctx.row_mask is not None
+        self.order: Tensor | None = None
+        if ctx.row_mask is not None:
+            self.mask, self.shape, self.counts = ctx.row_mask, ctx.row_mask.shape, ()
+            return
         num_rois, num_imgs = len(image), len(ctx.img_shapes)
         per_image = image.new_zeros(num_imgs).scatter_add(0, image, torch.ones_like(image))
         if ctx.counts is None:
@@ -229,7 +240,6 @@ class Packing:
         starts = per_image.cumsum(0) - per_image
         rank = torch.empty_like(order)
         rank[order] = torch.arange(num_rois, device=image.device)
-        self.image = image
         self.order = None if ctx.counts is not None else order
         self.index = image * width + rank - starts[image]
         self.shape = (num_imgs, width)
@@ -237,13 +247,15 @@ class Packing:
 
     def pack(self, x: Tensor) -> Tensor:
         """(N, ...) -> (B, Nmax, ...), padded with zeros."""
+        if self.padded:
+            return x.unflatten(0, self.shape).masked_fill(~self.mask.view(*self.shape, *[1] * (x.ndim - 1)), 0)
         num_imgs, width = self.shape
         padded = x.new_zeros((num_imgs * width, *x.shape[1:])).index_copy(0, self.index, x)
         return padded.view(num_imgs, width, *x.shape[1:])
 
     def unpack(self, x: Tensor) -> Tensor:
         """(B, Nmax, ...) -> (N, ...)."""
-        return x.flatten(0, 1)[self.index]
+        return x.flatten(0, 1) if self.padded else x.flatten(0, 1)[self.index]
 
     def group(self, x: Tensor) -> Tensor:
         """(N, ...) in the order of the input -> (N, ...) image by image, `counts` rows each."""

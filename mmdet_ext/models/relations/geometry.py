@@ -110,6 +110,9 @@ def geometry_bias(
         embedding = sine_embedding(box_geometry(queries.detach(), keys.detach(), kind), weight.shape[1], wave_len)
         return F.linear(embedding.to(weight.dtype), weight, bias)
 
+    if not torch.is_grad_enabled():
+        # Nothing to keep; and an exporter sees plain operators.
+        return layer(weight, bias)
     return checkpoint(layer, weight, bias, use_reentrant=False, preserve_rng_state=False)
 
 

@@ -4,7 +4,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from .attention import attention_weights
+from .attention import attention_weights, masked_attention
 from .attention_chunks import MIN_WEIGHT
 from .base import BaseRelation, Packing, RelationContext, RelationOutput, check_positive
 from .fused_attention import geometry_attention
@@ -110,6 +110,9 @@ class GeometryAttentionRelation(BaseRelation):
         self.check(ctx)
         packing = Packing(ctx)
         selected = select_keys(ctx, packing, self.keys, self.key_num)
+        if packing.padded:
+            maps = self._maps(ctx, packing, selected) if ctx.want_maps else {}
+            return RelationOutput(packing.unpack(self._plain(ctx, packing, selected)), maps=maps)
         feats, boxes = packing.group(ctx.feats), packing.group(ctx.rois[:, 1:])
         # Rows of all images one after the other: padding would be projected, stored and differentiated.
         if self.key_num is None:
@@ -138,6 +141,16 @@ class GeometryAttentionRelation(BaseRelation):
         )
         maps = self._maps(ctx, packing, selected) if ctx.want_maps else {}
         return RelationOutput(packing.ungroup(out.flatten(1)), maps=maps)
+
+    def _plain(self, ctx: RelationContext, packing: Packing, selected: SelectedKeys) -> Tensor:
+        """(B, Nmax, E) in operators that every exporter knows, with the embedding of all pairs in memory."""
+        feats, boxes = packing.pack(ctx.feats), packing.pack(ctx.rois[:, 1:])
+        keys = selected.take(feats)
+        query, key, value = (
+            self._split_heads(layer(x)) for layer, x in ((self.query, feats), (self.key, keys), (self.value, keys))
+        )
+        out = masked_attention(query, key, value, self.attention_bias(boxes, selected.take(boxes)), selected.mask)
+        return out.transpose(1, 2).flatten(2)
 
     @torch.no_grad()
     def _maps(self, ctx: RelationContext, packing: Packing, selected: SelectedKeys) -> dict[str, Tensor]:

@@ -51,6 +51,13 @@ def wants_parts(head: nn.Module) -> bool:
     return bool(head.part_splits) or any(field.split('.')[0] == 'parts' for field in head.needs)
 
 
+def part_rois(boxes: Tensor, split: tuple[int, int]) -> Tensor:
+    """(B, P, 4) boxes of parts -> (B * P * r * c, 5) RoIs of their cells: by image, part, and row by row."""
+    cells = part_cells(boxes, split).flatten(1, 2)
+    image = torch.arange(cells.shape[0], device=cells.device, dtype=cells.dtype)
+    return torch.cat([image[:, None, None].expand(-1, cells.shape[1], 1), cells], dim=-1).flatten(0, 1)
+
+
 class RelationInputs:
     """What all RoIs of a batch share, however many they are and whatever the stage.
 
@@ -114,10 +121,7 @@ class RelationInputs:
         found = {}
         for split in sorted(splits):
             if (source, split) not in self._pooled:
-                cells = part_cells(self.parts.boxes, split).flatten(1, 2)
-                image = torch.arange(len(cells), device=cells.device, dtype=cells.dtype)
-                rois = torch.cat([image[:, None, None].expand(-1, cells.shape[1], 1), cells], dim=-1)
-                self._pooled[source, split] = pool(rois.flatten(0, 1))
+                self._pooled[source, split] = pool(part_rois(self.parts.boxes, split))
             found[split] = self._pooled[source, split]
         return found
 

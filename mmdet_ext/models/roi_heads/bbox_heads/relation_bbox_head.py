@@ -230,14 +230,14 @@ class RelationBBoxHead(ConvFCBBoxHead):
                 'RelationBBoxHead relates the RoIs of an image and needs to know which they are: use it inside '
                 'RelationRoIHead, which passes a RelationContext'
             )
-        number, part_feats = len(x), part_feats or {}
+        number, part_feats = x.shape[0], part_feats or {}
         after_each = self.insert == 'after_each_fc'
         rows = torch.cat([x, *part_feats.values()]) if part_feats else x
         levels = self._plain_path(rows, self.has_base_head or bool(part_feats) or not after_each)
         last = self.relu(levels[-1]) if len(self.shared_fcs) else levels[-1]
         contexts = [ctx] * len(self.relations)
         if part_feats:
-            sizes = {split: len(cells) for split, cells in part_feats.items()}
+            sizes = {split: cells.shape[0] for split, cells in part_feats.items()}
             contexts = [with_part_feats(ctx, level[number:], sizes) for level in (levels if after_each else [last])]
         plain = last[:number]
         base_cls: Any = None
