@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmdet_ext.engine.dataset_spec import Split, dataset_specs
+from mmdet_ext.utils.provenance import hash_file
 
 # Where it runs, and what differs between the seeds of an arm.
 _LEFT_OUT = ('work_dir', 'launcher', 'randomness.seed')
@@ -120,7 +121,7 @@ def _hash_file(path: str) -> str:
 
 @functools.cache
 def _hash_version(path: str, *_: int) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    return hash_file(path)[:16]
 
 
 @functools.cache

@@ -4,7 +4,6 @@ The rules read what a diagnosis (`tools/analysis_tools/diagnose.py`) has written
 `per_image.csv`, and the annotation file. Only training images are screened: results on screened ones say nothing.
 """
 
-import hashlib
 import json
 import math
 import shlex
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mmdet_ext.datasets.screened_list import listed_image, read_screened_list, write_json, write_screened_list
+from mmdet_ext.utils.provenance import hash_file
 
 from .screening_rules import RULES, Limits, judge_images
 from .screening_sources import (
@@ -86,7 +86,7 @@ def screen_images(
     result: dict[str, Any] = {
         'ann_file': str(ann_file),
         'per_image': str(per_image),
-        'filtered': {'file': filtered.name, 'sha256': _hash(filtered)},
+        'filtered': {'file': filtered.name, 'sha256': hash_file(filtered)},
         'limits': vars(limits) | {'rules': list(limits.rules), 'loss': None if math.isnan(threshold) else threshold},
         'number': {'images': len(facts), 'measured': sum(row is not None for row in matched), 'dropped': len(dropped)},
         'command': shlex.join(['python', *sys.argv]),
@@ -126,7 +126,7 @@ def undo_screening(screened: str | Path, out: str | Path | None = None) -> Path:
     filtered = Path(screened).with_name(content['filtered']['file'])
     if not filtered.is_file():
         raise FileNotFoundError(f'There is no {filtered}, which {screened} was written with; put it there.')
-    if _hash(filtered) != content['filtered']['sha256']:
+    if hash_file(filtered) != content['filtered']['sha256']:
         raise ValueError(f'{filtered} was changed after the screening: undo on the file as it was, or screen anew')
     coco = json.loads(filtered.read_text(encoding='utf-8'))
     for key, entries in content['removed'].items():
@@ -241,7 +241,3 @@ def _describe(result: Mapping[str, Any], out: Path) -> list[str]:
         f'Train on {out / result["filtered"]["file"]}; the images and reasons: {out / LIST}, {out}/screening.csv'
     )
     return lines
-
-
-def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

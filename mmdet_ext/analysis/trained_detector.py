@@ -32,14 +32,19 @@ def learnt_classes(stored: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def name_places(dataset: Any) -> dict[str, int]:
-    """Places of the images in a data set by id, file stem, file name and path; of namesakes the first."""
-    places: dict[str, int] = {}
+    """Places of the images in a data set by id, file stem, file name and path.
+
+    A name that is the id of one image and of the file of another is the id; of other namesakes it is the first.
+    """
+    ids: dict[str, int] = {}
+    files: dict[str, int] = {}
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         path = Path(info['img_path'])
-        for name in (str(info['img_id']), path.stem, path.name, str(path)):
-            places.setdefault(name, index)
-    return places
+        ids.setdefault(str(info['img_id']), index)
+        for name in (path.stem, path.name, str(path)):
+            files.setdefault(name, index)
+    return files | ids
 
 
 def no_such_image(name: str, known: Iterable[str], option: str, where: str) -> ValueError:

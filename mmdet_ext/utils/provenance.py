@@ -1,5 +1,6 @@
 """What is stored beside numbers, so that they can be made again: versions and the commit."""
 
+import hashlib
 import platform
 import subprocess
 from pathlib import Path
@@ -15,6 +16,19 @@ def collect_versions() -> dict[str, str]:
     """Versions of this package, its hosts, torch and Python."""
     hosts = {host.name: number for module in MODULES for host, number in find_hosts(module)}
     return {'mmdet_ext': __version__, **hosts, 'torch': torch.__version__, 'python': platform.python_version()}
+
+
+def hash_file(path: str | Path) -> str:
+    """sha256 of a file as 64 hex digits, read in pieces (`hashlib.file_digest` begins with Python 3.11).
+
+    Raises:
+        OSError: It is not there or cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def find_commit(folder: str | Path = '.') -> str | None:

@@ -65,6 +65,13 @@ def test_names_of_images():
     }  # fmt: skip
 
 
+def test_an_id_comes_before_the_file_name_of_another():
+    """Files from 1 on, ids from 0 on."""
+    data = Images()
+    data.infos = [{'img_path': f'/data/{number + 1}.png', 'img_id': number} for number in range(3)]
+    assert [name_places(data)[name] for name in ('0', '1', '2', '3', '1.png')] == [0, 1, 2, 2, 0]
+
+
 def test_an_unknown_image_is_named_with_the_nearest():
     error = no_such_image('scam', name_places(Images()), '--image-ids', 'the data')
     assert str(error) == '--image-ids: the data has no image with the file name or id scam; did you mean scan?'

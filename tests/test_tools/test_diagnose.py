@@ -39,7 +39,7 @@ def test_arguments_arrive(run):
     assert (given['dataset'], given['cfg_options']) == ('d.py', {'a.b': 1})
 
 
-@pytest.mark.parametrize('kind', [ValueError, FileNotFoundError])
+@pytest.mark.parametrize('kind', [ValueError, FileNotFoundError, PermissionError, NotADirectoryError])
 def test_errors_are_one_sentence(run, kind):
     with pytest.raises(SystemExit, match=r'^error: There is no checkpoint w\.pth\.$'):
         run('c.py', 'w.pth', error=kind('There is no checkpoint w.pth.'))

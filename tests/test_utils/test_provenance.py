@@ -1,8 +1,9 @@
 """Versions and commit that are stored beside numbers."""
 
+import hashlib
 import subprocess
 
-from mmdet_ext.utils.provenance import collect_versions, find_commit
+from mmdet_ext.utils.provenance import collect_versions, find_commit, hash_file
 from mmdet_ext.version import __version__
 
 
@@ -10,6 +11,12 @@ def git(folder, *arguments):
     identity = ['-c', 'user.name=a', '-c', 'user.email=a@b']
     command = ['git', '-C', str(folder), *identity, *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_hash_of_a_file_larger_than_a_piece(tmp_path):
+    content = bytes(range(256)) * 5000
+    (tmp_path / 'file').write_bytes(content)
+    assert hash_file(tmp_path / 'file') == hashlib.sha256(content).hexdigest()
 
 
 def test_versions_name_package_hosts_and_torch():

@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 if __name__ == '__main__':
     try:
         run_diagnosis(**vars(parse_args()), command=shlex.join(['python', *sys.argv]))
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:
         sys.exit(130)

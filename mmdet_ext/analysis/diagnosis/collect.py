@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mmdet_ext.utils.provenance import collect_versions
+from mmdet_ext.utils.provenance import collect_versions, hash_file
 
 from .detector import DiagnosedDetector
 from .record_store import RecordStore
@@ -97,5 +97,4 @@ def _hash_file(file: str | Path) -> str:
     path = Path(file).expanduser()
     if not path.is_file():
         return str(file)
-    with path.open('rb') as stream:
-        return hashlib.file_digest(stream, 'sha256').hexdigest()
+    return hash_file(path)

@@ -140,7 +140,7 @@ class DiagnosedDetector:
             return ImageRecord(**plain, fault=image)
         inputs, samples = self.prepare(image)
         meta = samples[0].metainfo
-        height, width = meta['img_shape'][:2]
+        height, width = _filled(meta)
         pixels = inputs[0, :, :height, :width].flatten(1).double()
         with kept_features(self.model, inputs):
             watched = watch_stages(self.model, samples[0])
@@ -169,6 +169,13 @@ class DiagnosedDetector:
             pixels=torch.stack([pixels.mean(1), pixels.std(1, correction=0)]).float().cpu().numpy(),
             limits=(*limits, *found.limits),
         )
+
+
+def _filled(meta: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width of the part of an input that the image fills: `img_shape` counts what Pad has added."""
+    height, width = meta['img_shape'][:2]
+    x, y = meta.get('scale_factor', (1.0, 1.0))[:2]
+    return min(height, max(1, round(meta['ori_shape'][0] * y))), min(width, max(1, round(meta['ori_shape'][1] * x)))
 
 
 def _truth(image: LoadedImage, sample: DetDataSample) -> Objects:

@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from .per_image import worst_images, write_per_image
 from .record import ImageRecord
 from .record_store import RecordStore
 from .report import write_diagnosis_report
-from .rules import RULES
+from .rules import ENOUGH_OBJECTS, RULES
 from .self_checks import run_self_checks
 from .summary import summarise
 from .trials import run_trials
@@ -97,7 +99,7 @@ def run_diagnosis(
         'worst': [{'split': split, 'file': store.get(split, index).file} for split, index in chosen],
     }
     summary = summarise(evidence, verdicts, facts)
-    (out / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
+    (out / 'summary.json').write_text(json.dumps(summary, indent=2, allow_nan=False) + '\n', encoding='utf-8')
     if pictures:
         records = [store.get(split, index) for split, index in chosen]
         page = write_diagnosis_report(out, summary, evidence, verdicts, records, detector.model)
@@ -135,16 +137,15 @@ def look(
         split: [each.indices[place] for place in spread(len(each.indices), trial_images)] if trial_images else []
         for split, each in collected.items()
     }
-    judged = next((split for split in ('val', 'test') if split in some), next(iter(some)))
     trials = {split: run_trials(detector, split, places) for split, places in some.items() if places}
-    gradients = measure_gradients(detector, judged, some[judged][:GRADIENT_IMAGES])
+    gradients = measure_gradients(detector, *_gradient_images(store, collected, some))
     limits |= dict.fromkeys(gradients.limits)
     test_cfg = detector.cfg.model.get('test_cfg')
     evidence = {
         split: split_evidence(split, partial(_of_split, store, each), detector.classes, test_cfg)
         for split, each in collected.items()
     }
-    return Evidence(
+    found = Evidence(
         cfg=detector.cfg,
         checkpoint=str(detector.checkpoint),
         classes=detector.classes,
@@ -159,6 +160,33 @@ def look(
         limits=list(limits),
         facts={'heads': head_facts(detector.model), 'epoch': detector.meta.get('epoch')},
     )
+    if found.judged.n_objects >= ENOUGH_OBJECTS:
+        return found
+    few = (
+        f'what test settings and errors cost: {found.judged.split} has {found.judged.n_objects} objects here, and '
+        f'below {ENOUGH_OBJECTS} differences of AP are chance'
+    )
+    return replace(found, limits=[*found.limits, few])
+
+
+def _gradient_images(
+    store: RecordStore, collected: Mapping[str, Collected], some: Mapping[str, Sequence[int]]
+) -> tuple[str, list[int]]:
+    """A split and some of its images with objects: without any, boxes have no gradient, which says nothing.
+
+    Args:
+        store: The records.
+        collected: Which of them are of this call.
+        some: Images of the trials, taken first; a split without them is passed over.
+    """
+    order = sorted(collected, key=lambda split: ('val', 'test', 'train').index(split))
+    for split in order:
+        each = collected[split]
+        places = dict.fromkeys([*some[split], *each.indices] if some[split] else [])
+        found = list(islice((place for place in places if len(_read(store, split, place).truth)), GRADIENT_IMAGES))
+        if found:
+            return split, found
+    return order[0], []
 
 
 def _of_split(store: RecordStore, collected: Collected) -> Iterator[ImageRecord]:

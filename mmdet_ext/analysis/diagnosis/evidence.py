@@ -186,8 +186,9 @@ class Evidence:
 
     @property
     def judged(self) -> SplitEvidence:
-        """The split whose AP is asked about: 'val' where there is one."""
-        return self.splits.get('val') or next(iter(self.splits.values()))
+        """The split whose AP is asked about: 'val', else 'test', else the first; one with images if there is any."""
+        order = [*(name for name in ('val', 'test') if name in self.splits), *self.splits]
+        return self.splits[next((name for name in order if self.splits[name].n_images), order[0])]
 
     @property
     def headroom(self) -> float:

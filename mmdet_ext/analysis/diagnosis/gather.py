@@ -1,11 +1,11 @@
 """From records to evidence: the figures of one split, computed in passes over its records."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mmdet_ext.evaluation.objects import SIZES, box_areas, box_overlaps
 from mmdet_ext.evaluation.proposal_recall import ProposalRecall, RecallTable
@@ -17,19 +17,23 @@ from .evidence import CONFIDENT, SplitEvidence, StageEvidence
 from .loss_stats import loss_stats
 from .name_exchange import NameExchange
 from .recall_loss import read_cut, recall_loss
-from .record import ImageRecord
+from .record import NOTHING, ImageRecord
 from .record_images import record_images, whole_records
 from .score_stats import ScoreStats, score_stats
 
 OVERLAPS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 """Overlaps at which the best possible recall is measured."""
+MOST_IMAGES = 5000
+"""Raw detections and proposals, a thousand each, are held of so many images, evenly spread, at most: 0.3 GB."""
 _NOTHING = 0.1
 
 
 def split_evidence(
     split: str, records: Callable[[], Iterable[ImageRecord]], classes: Sequence[str], test_cfg: Mapping[str, Any] | None
 ) -> SplitEvidence:
-    """All figures of a split.
+    """All figures of a split, in four passes over its records. Detections and objects of all images are held in memory.
+
+    What test settings cost and what proposals reach is measured on `MOST_IMAGES` at most.
 
     Args:
         split: Its name.
@@ -38,21 +42,22 @@ def split_evidence(
         test_cfg: Of the model.
     """
     count = len(classes)
-    plain = list(_plain(records()))
-    faults = [(each.file, each.fault) for each in records() if each.fault is not None]
+    kept = [_light(each) for each in records()]
+    plain = list(_plain(kept))
+    faults = [(each.file, each.fault) for each in kept if each.fault is not None]
     if not plain:
         return SplitEvidence(split, 0, 0, faults)
-    stats = class_stats(records(), count)
-    errors = tide_errors(record_images(records(), count), count)
-    cuts = recall_loss(records(), count, read_cut(test_cfg))
-    recall = _proposal_recall(records())
+    stats = class_stats(kept, count)
+    errors = tide_errors(record_images(kept, count), count)
+    recall, step = ProposalRecall(), -(-len(kept) // MOST_IMAGES)
+    cuts = recall_loss(_noted(islice(records(), 0, None, step), recall), count, read_cut(test_cfg))
     coverage, scores = anchor_coverage(records(), OVERLAPS), score_stats(records())
     return SplitEvidence(
         split=split,
         n_images=len(plain),
         n_objects=int(stats.class_objects.sum()),
         faults=faults,
-        losses={term: asdict(each) for term, each in loss_stats(records()).terms.items()},
+        losses={term: asdict(each) for term, each in loss_stats(kept).terms.items()},
         ap=_known(stats.ap),
         ap_50=_known(stats.ap_50),
         class_ap={name: _known(ap) for name, ap in zip(classes, stats.class_ap, strict=True)},
@@ -62,7 +67,7 @@ def split_evidence(
         tide_counts=dict(errors.counts),
         names=stats.confusion.sum(0)[:count],
         **_exchange(stats.exchange, classes),
-        **({} if recall is None else _proposals(recall)),
+        **_proposals(recall.result()),
         costs=cuts.gains,
         best_settings={name: other.best for name, other in cuts.others.items()},
         stages={name: _stage(coverage[name], scores[name]) for name in coverage},
@@ -71,7 +76,7 @@ def split_evidence(
         object_sizes=np.concatenate([each['sizes'] for each in plain]),
         input_shapes=np.array([each['input_shape'] for each in plain]),
         ori_shapes=np.array([each['ori_shape'] for each in plain]),
-        confident_background=_confident_background(records()),
+        confident_background=_confident_background(kept),
     )
 
 
@@ -89,14 +94,17 @@ def _exchange(found: NameExchange, classes: Sequence[str]) -> dict[str, Any]:
     return {'label_shift': (found.offset or 0, found.now, found.then), 'renamed': renamed}
 
 
-def _proposal_recall(records: Iterable[ImageRecord]) -> RecallTable | None:
-    """Recall of the proposals; None without RPN."""
-    recall, any_proposals = ProposalRecall(), False
-    for record in whole_records(records):
-        if record.proposals is not None:
-            any_proposals = True
+def _light(record: ImageRecord) -> ImageRecord:
+    """Without what is large."""
+    return replace(record, raw=NOTHING, proposals=None, stages={})
+
+
+def _noted(records: Iterable[ImageRecord], recall: ProposalRecall) -> Iterator[ImageRecord]:
+    """The same records; their proposals are measured on the way."""
+    for record in records:
+        if record.fault is None and record.proposals is not None:
             recall.add(record.truth.boxes, record.proposals, record.ignored)
-    return recall.result() if any_proposals else None
+        yield record
 
 
 def _proposals(recall: RecallTable) -> dict[str, Any]:
@@ -127,9 +135,11 @@ def _confident_background(records: Iterable[ImageRecord]) -> float:
     nothing = every = 0
     for record in whole_records(records):
         found = record.detections[record.detections.scores >= CONFIDENT]
-        known: NDArray = np.concatenate([record.truth.boxes, record.ignored])
+        apart = box_overlaps(found.boxes, record.truth.boxes).max(1, initial=0) < _NOTHING
+        # A region may be much larger than what is detected in it.
+        apart &= box_overlaps(found.boxes, record.ignored, of_first=True).max(1, initial=0) < _NOTHING
         every += len(found)
-        nothing += int((box_overlaps(found.boxes, known).max(1, initial=0) < _NOTHING).sum())
+        nothing += int(apart.sum())
     return nothing / every if every else 0.0
 
 

@@ -119,8 +119,7 @@ def check_batch_size(cfg: Config, checkpoint: str | Path) -> Check:
     base, batch = scale.get('base_batch_size'), (cfg.get('train_dataloader') or {}).get('batch_size')
     if not base or not batch:
         return Check('batch_size', None, 'The config does not say which batch size its learning rate is for.')
-    record = Path(checkpoint).parent / 'run_record.json'
-    world = json.loads(record.read_text(encoding='utf-8')).get('world_size') if record.is_file() else None
+    world = _world_size(Path(checkpoint).parent / 'run_record.json')
     accumulated = int((cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1))
     whole = batch * (world or 1) * accumulated
     factor = whole / base
@@ -134,3 +133,12 @@ def check_batch_size(cfg: Config, checkpoint: str | Path) -> Check:
     told = f' (then {rate * factor:.2g} instead of {rate:.2g})' if isinstance(rate, int | float) else ''
     fix = f'Train with --auto-scale-lr{told}, or set auto_scale_lr.base_batch_size to what the rate was chosen for.'
     return Check('batch_size', fine, sentence, {'batch': whole, 'base': base, 'factor': factor}, fix)
+
+
+def _world_size(file: Path) -> int | None:
+    """Number of processes of the training, by its record; None where that is missing or damaged."""
+    try:
+        record = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return record.get('world_size') if isinstance(record, dict) else None

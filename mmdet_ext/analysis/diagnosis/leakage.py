@@ -1,9 +1,10 @@
 """Which images of one split are also in another? By content, whatever their names are."""
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+
+from mmdet_ext.utils.provenance import hash_file
 
 from .evidence import Check
 from .rule_tools import percent
@@ -13,21 +14,25 @@ def shared_files(first: Iterable[str], second: Iterable[str]) -> list[tuple[str,
     """Pairs of files with the same content. Only files of equal size are read, so large sets take seconds.
 
     Args:
-        first: Paths; missing files are passed over.
+        first: Paths; files that are missing or cannot be read are passed over.
         second: Likewise.
     """
     sizes: dict[int, list[str]] = defaultdict(list)
     for path in dict.fromkeys(first):
         if (size := _size(path)) is not None:
             sizes[size].append(path)
-    hashes: dict[str, bytes] = {}
+    contents: dict[int, dict[str, str]] = {}
     pairs = []
     for path in dict.fromkeys(second):
         size = _size(path)
-        for other in sizes.get(-1 if size is None else size, ()):
-            if os.path.realpath(other) == os.path.realpath(path) or _hash(other, hashes) == _hash(path, hashes):
-                pairs.append((other, path))
-                break
+        if size is None or size not in sizes:
+            continue
+        if size not in contents:
+            # Of namesakes in content the first.
+            contents[size] = {own: other for other in reversed(sizes[size]) if (own := _hash(other)) is not None}
+        own = _hash(path)
+        if own is not None and own in contents[size]:
+            pairs.append((contents[size][own], path))
     return pairs
 
 
@@ -55,7 +60,8 @@ def check_leakage(files: Mapping[str, Iterable[str]]) -> Check:
         else:
             told.append(f'no image of {name} is in train')
     fix = 'Take these images out of the annotation file of one of the splits.'
-    return Check('leakage', not failed, f'{"; ".join(told)}.'.capitalize(), figures, fix)
+    sentence = '; '.join(told)
+    return Check('leakage', not failed, f'{sentence[:1].upper()}{sentence[1:]}.', figures, fix)
 
 
 def _size(path: str) -> int | None:
@@ -65,8 +71,8 @@ def _size(path: str) -> int | None:
         return None
 
 
-def _hash(path: str, known: dict[str, bytes]) -> bytes:
-    if path not in known:
-        with open(path, 'rb') as file:
-            known[path] = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-    return known[path]
+def _hash(path: str) -> str | None:
+    try:
+        return hash_file(path)
+    except OSError:
+        return None

@@ -74,11 +74,15 @@ def write_per_image(path: str | Path, records: Iterable[ImageRecord], num_classe
 
 
 def worst_images(records: Iterable[ImageRecord], num: int, num_classes: int) -> Sequence[tuple[str, int]]:
-    """Split and place of the images to look at first: lowest AP, then highest loss; images without objects last."""
+    """Split and place of the images to look at first: lowest AP, then highest loss; images without objects last.
+
+    A loss that is no number is above all others.
+    """
     ranked = []
     for record in records:
         if record.fault is None:
             ap = score_image(record, num_classes).ap
-            key = (ap if np.isfinite(ap) else 2.0, -(record.loss if record.losses else 0.0))
+            loss = record.loss if record.losses else 0.0
+            key = (ap if np.isfinite(ap) else 2.0, -loss if np.isfinite(loss) else -np.inf)
             ranked.append((key, record.split, record.index))
     return [(split, index) for _, split, index in sorted(ranked)[:num]]

@@ -48,11 +48,19 @@ def write_diagnosis_report(
     def saved(figure: Figure | None, name: str) -> Path | None:
         return None if figure is None else save_figure(figure, folder / f'{name}.png')
 
-    shown = [(record, draw_image(record, evidence.classes, folder)) for record in worst]
+    shown: list[tuple[ImageRecord, dict[str, Path]]] = []
+    lost: list[str] = []
+    for record in worst:
+        drawn = _draw_or_say(record, evidence.classes, folder)
+        if isinstance(drawn, str):
+            lost.append(drawn)
+        else:
+            shown.append((record, drawn))
     anchors = None
-    if worst:
-        levels = anchors_at_cell(model, worst[0].input_shape)
-        anchors = saved(draw_anchors(worst[0], levels), 'anchors') if levels else None
+    if shown:
+        first = shown[0][0]
+        levels = anchors_at_cell(model, first.input_shape)
+        anchors = saved(draw_anchors(first, levels), 'anchors') if levels else None
     context = {
         'summary': summary,
         'verdicts': verdicts,
@@ -77,9 +85,17 @@ def write_diagnosis_report(
         },
         'images': shown,
         'weights': evidence.weights,
-        'limits': evidence.limits,
+        'limits': [*evidence.limits, *lost],
     }
     return write_report(out / 'report.html', 'diagnosis.html.j2', context)
+
+
+def _draw_or_say(record: ImageRecord, classes: Sequence[str], folder: Path) -> dict[str, Path] | str:
+    """Pictures of an image, or why there are none: it is gone since, or of a format that needs its own reader."""
+    try:
+        return draw_image(record, classes, folder)
+    except FileNotFoundError as error:
+        return f'no pictures: {error}'
 
 
 TRIAL_WORDS = {

@@ -14,6 +14,8 @@ _SYMPTOMS = (
 """What follows from wrong inputs or labels: heads look bad because of what they are shown."""
 # What is not learnt at all has no gradient either.
 _UNLEARNT = (*_SYMPTOMS, 'loss_balance')
+ENOUGH_OBJECTS = 20
+"""Objects without which differences of AP are chance: rules that read nothing else keep still."""
 _NAMES = ('classes_exchanged', 'confused_classes', 'weak_class', *_ERRORS)
 
 RULES: tuple[Rule, ...] = (
@@ -35,9 +37,9 @@ RULES: tuple[Rule, ...] = (
     Rule('test_size', rules_input.other_test_size, 1.0, _TRIAL | {'share': 0.3}, explains=_SYMPTOMS),
     Rule('truth_as_predictions', rules_training.self_check_of_metric, 1.0),
     Rule('box_coder', rules_training.self_check_of_coders, 1.0),
-    Rule('score_thr', costly_setting('score_thr'), 1.0, {'cost': 0.02}, explains=_ERRORS),
-    Rule('nms', costly_setting('nms'), 1.0, {'cost': 0.02}, explains=_ERRORS),
-    Rule('max_per_img', costly_setting('max_per_img'), 1.0, {'cost': 0.02}, explains=_ERRORS),
+    Rule('score_thr', costly_setting('score_thr'), 1.0, {'cost': 0.02}, _ERRORS, ENOUGH_OBJECTS),
+    Rule('nms', costly_setting('nms'), 1.0, {'cost': 0.02}, _ERRORS, ENOUGH_OBJECTS),
+    Rule('max_per_img', costly_setting('max_per_img'), 1.0, {'cost': 0.02}, _ERRORS, ENOUGH_OBJECTS),
     Rule('class_without_training', rules_data.class_without_training, 1.0, explains=_NAMES),
     Rule('unreadable_images', rules_data.unreadable_images, 1.0, {'least': 0.05}, explains=('faulty_data',)),
     Rule('leakage', rules_data.leakage, 1.0),
@@ -101,9 +103,10 @@ RULES: tuple[Rule, ...] = (
         0.6,
         {'share': 0.3},
         explains=('overfitted', 'confused_classes', 'weak_class', *_ERRORS),
+        objects=ENOUGH_OBJECTS,
     ),
     Rule('faulty_data', rules_data.faulty_data, 0.6, {'share': 0.5}),
-    Rule('overfitted', rules_training.overfitted, 0.5, {'gap': 0.15}),
+    Rule('overfitted', rules_training.overfitted, 0.5, {'gap': 0.15}, objects=ENOUGH_OBJECTS),
     Rule(
         'undertrained',
         rules_training.undertrained,
@@ -129,7 +132,7 @@ RULES: tuple[Rule, ...] = (
     Rule('empty_images', rules_data.empty_images, 0.4, {'share': 0.3}),
     Rule('confused_classes', rules_errors.confused_classes, 0.4, {'share': 0.25, 'objects': 10}),
     Rule('weak_class', rules_training.missed_in_training, 0.3, {'gap': 0.3, 'objects': 5}),
-    Rule('small_objects', rules_errors.small_objects, 0.3, {'gap': 0.3, 'share': 0.3}),
-    *(Rule(f'{name}_errors', error_type(name), 0.3, {'gain': 0.1}) for name in ERROR_TYPES),
+    Rule('small_objects', rules_errors.small_objects, 0.3, {'gap': 0.3, 'share': 0.3}, objects=ENOUGH_OBJECTS),
+    *(Rule(f'{name}_errors', error_type(name), 0.3, {'gain': 0.1}, objects=ENOUGH_OBJECTS) for name in ERROR_TYPES),
 )
 """In the order of certainty; the verdicts are in the order of what they could return."""

@@ -57,7 +57,8 @@ def costly_setting(name: str) -> Callable[[Evidence, Limits], Finding | None]:
         if cost < limits['cost']:
             return None
         test_cfg = evidence.cfg.model.get('test_cfg') or {}
-        key = f'model.test_cfg.{"rcnn." if "rcnn" in test_cfg else ""}{_KEYS[name]}'
+        stage = next((f'{each}.' for each in ('rcnn', 'rpn') if each in test_cfg), '')
+        key = f'model.test_cfg.{stage}{_KEYS[name]}'
         now, best = evidence.judged.ap or 0.0, evidence.judged.best_settings.get(name)
         return Finding(
             cost,

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from mmdet_ext.analysis.train_set import leaf_configs
 from mmdet_ext.engine.dataset_spec import DatasetSpec, Split, dataset_specs
 from mmdet_ext.evaluation.objects import Objects
+from mmdet_ext.utils.provenance import hash_file
 
 from .split_pipelines import make_pipelines, scale_sizes
 
@@ -132,8 +133,7 @@ class SplitData:
         for part in self.sets:
             file = Path(part.spec.ann_file)
             if part.spec.style == 'coco' and file.is_file():
-                with file.open('rb') as stream:
-                    digest.update(hashlib.file_digest(stream, 'sha256').digest())
+                digest.update(hash_file(file).encode())
                 continue
             # The file may be no more than a list of others.
             for index in range(len(part.dataset)):

@@ -6,12 +6,14 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from logging import DEBUG
 from typing import Any
 
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import get_box_tensor
+from mmengine.logging import print_log
 
 from mmdet_ext.evaluation.average_precision import detection_ap, mean_ap
 from mmdet_ext.evaluation.matching import pair_table
@@ -36,10 +38,10 @@ _PARTS = ('mask', 'landmark')
 
 @dataclass
 class _Outcome:
-    """Of one trial: the loss of images by place, and objects and detections of all of them."""
+    """Of one trial, by the places of images: their losses, and their objects and detections."""
 
     losses: dict[int, float] = field(default_factory=dict)
-    images: list[ImageObjects] = field(default_factory=list)
+    images: dict[int, ImageObjects] = field(default_factory=dict)
 
 
 def run_trials(
@@ -50,16 +52,17 @@ def run_trials(
     A trial that lowers the loss clearly names a fault of the data, or of the training. Losses are those of classes and
     boxes (masks and landmarks are not transposed); AP is at IoU 0.5, the mean over classes with objects. Both are of
     the ground truth of the trial. A detector of one class has no other labels, and one whose data preprocessor is not
-    like mmengine's no other pixels: such trials are left out, and so is what cannot be computed.
+    like mmengine's no other pixels: such trials are left out, and so is what cannot be computed of every image of
+    'plain' (an input of double size may not fit into the memory), for means of other images are no comparison.
 
     Args:
         detector: A `DiagnosedDetector`.
         split: One of its splits.
-        indices: Places of some images; those that cannot be read are passed over.
+        indices: Places of some images; those that cannot be read, or detected in, are passed over.
         names: Trials to make; 'plain' always is.
 
     Returns:
-        By trial `loss`, the mean over the images of which it is known here and in 'plain', and `ap`.
+        By trial `loss`, the mean over the images of which it is known in 'plain', and `ap`.
 
     Raises:
         ValueError: There is no such trial.
@@ -81,6 +84,15 @@ def _try_input(
     detector: Any, split: str, index: int, kind: str, names: Sequence[str], outcomes: Mapping[str, _Outcome]
 ) -> None:
     """One image with one input, and with all ground truths that belong to it."""
+    try:
+        _measure_input(detector, split, index, kind, names, outcomes)
+    except Exception as error:  # what one image does to a detector must not end a diagnosis that has looked at all
+        print_log(f'Trial {kind!r} of image {index} of {split}: {type(error).__name__}: {error!s:.300}', level=DEBUG)
+
+
+def _measure_input(
+    detector: Any, split: str, index: int, kind: str, names: Sequence[str], outcomes: Mapping[str, _Outcome]
+) -> None:
     with other_pixels(detector.model.data_preprocessor, kind) as possible:
         if not possible:
             return
@@ -97,7 +109,7 @@ def _try_input(
                 loss = sum(value for term, value in losses.items() if not any(part in term for part in _PARTS))
                 if losses and not limits and math.isfinite(loss):
                     outcomes[name].losses[index] = loss
-                outcomes[name].images.append(ImageObjects(truth, detections, image.ignored))
+                outcomes[name].images[index] = ImageObjects(truth, detections, image.ignored)
 
 
 def _num_classes(detector: Any) -> int:
@@ -168,11 +180,12 @@ def relabelled(
 def _summary(outcome: _Outcome, plain: _Outcome, num_classes: int) -> dict[str, float]:
     figures = {}
     both = [loss for index, loss in outcome.losses.items() if index in plain.losses]
-    if both:
+    if both and len(both) == len(plain.losses):
         figures['loss'] = float(np.mean(both))
-    labels = [objects.labels for image in outcome.images for objects in (image.truth, image.detections)]
+    images = [image for index, image in outcome.images.items() if index in plain.images]
+    labels = [objects.labels for image in images for objects in (image.truth, image.detections)]
     count = max([num_classes, *(int(own.max()) + 1 for own in labels if len(own))])
-    ap = mean_ap(detection_ap(pair_table(outcome.images, count), (0.5,)))
-    if math.isfinite(ap):
+    ap = mean_ap(detection_ap(pair_table(images, count), (0.5,)))
+    if math.isfinite(ap) and len(images) == len(plain.images):
         figures['ap'] = ap
     return figures

@@ -37,6 +37,7 @@ class Rule:
         certainty: How sure the cause is once the rule fires: 1 where an experiment or a count shows it, less where the
             numbers fit other causes too. The gain is weighed with it.
         limits: Thresholds by name.
+        objects: Objects that the judged split must have, so that the AP which the rule reads is no chance.
         explains: Rules whose findings are likely consequences of this one.
     """
 
@@ -45,6 +46,7 @@ class Rule:
     certainty: float
     limits: Mapping[str, float] = field(default_factory=dict)
     explains: Sequence[str] = ()
+    objects: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def judge(evidence: Evidence, rules: Iterable[Rule]) -> list[Verdict]:
     """
     fired: dict[str, tuple[Rule, Verdict]] = {}
     for rule in rules:
+        if evidence.judged.n_objects < rule.objects:
+            continue
         finding = rule.find(evidence, rule.limits)
         if finding is None:
             continue

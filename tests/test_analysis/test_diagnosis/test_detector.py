@@ -1,5 +1,6 @@
 """A detector and its images: what is chosen, what is noted of each, and what is an error."""
 
+import copy
 import json
 
 import cv2
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from mmdet_ext.analysis.diagnosis.detector import DiagnosedDetector, spread
 from mmdet_ext.analysis.diagnosis.record import read_record, write_record
+from mmdet_ext.analysis.diagnosis.split_data import open_split
 from tests.test_analysis.test_diagnosis import detector_case as case
 
 
@@ -52,6 +54,16 @@ def test_padding_does_not_count():
     detector = case.variant('retina')
     detector.model.data_preprocessor.pad_size_divisor = 512
     detector.model.data_preprocessor.pad_value = 1000
+    record = detector.examine('val', 0)
+    assert record.input_shape == (96, 128)
+    np.testing.assert_allclose(record.pixels, case.record('retina', 0).pixels, rtol=1e-5)
+
+
+def test_padding_of_the_pipeline_does_not_count():
+    """Pad writes the padded size into `img_shape`."""
+    detector = case.variant('retina', cfg=copy.deepcopy(case.detector('retina').cfg))
+    detector.cfg.val_dataloader.dataset.pipeline.insert(2, dict(type='Pad', size=(192, 160)))
+    detector.splits = {'val': open_split(detector.cfg, 'val')}
     record = detector.examine('val', 0)
     assert record.input_shape == (96, 128)
     np.testing.assert_allclose(record.pixels, case.record('retina', 0).pixels, rtol=1e-5)

@@ -59,7 +59,8 @@ def test_detectors_with_anchors(family, tmp_path):
     assert list(summary['heads']) == heads.get(family, ['bbox_head'])
     assert summary['splits']['val']['losses']['total']['mean'] > 0
     assert summary['gradients']
-    assert summary['limits'] == []
+    assert [sentence.split(':')[0] for sentence in summary['limits']] == ['what test settings and errors cost']
+    assert 'val has 2 objects here, and below 20' in summary['limits'][0]
 
 
 @pytest.mark.parametrize('family', ['fcos', 'detr', 'rpn'])
@@ -140,3 +141,41 @@ def test_records_of_another_run(tmp_path):
     quick('retina', tmp_path, splits=['val'], num=1, trial_images=0)
     with pytest.raises(ValueError, match='has the records of another run'):
         quick('ssd', tmp_path, splits=['val'], num=1, trial_images=0)
+
+
+def test_further_splits_and_images_go_on(tmp_path, monkeypatch):
+    examined = []
+    examine = diagnose.DiagnosedDetector.examine
+    monkeypatch.setattr(
+        diagnose.DiagnosedDetector, 'examine', lambda self, *place: examined.append(place) or examine(self, *place)
+    )
+    bare = {'trial_images': 0, 'num': 1}
+    quick('retina', tmp_path, splits=['val'], **bare)
+    quick('retina', tmp_path, splits=['train', 'val'], **bare)
+    quick('retina', tmp_path, splits=['train'], **bare)
+    assert examined == [('val', 0), ('train', 0)]
+
+
+def test_pictures_of_images_that_are_gone(tmp_path):
+    options = {'splits': ['val'], 'num': 1, 'worst': 1, 'trial_images': 0}
+    quick('retina', tmp_path, **options)
+    image = case.folder() / '0.png'
+    image.rename(case.folder() / 'away')
+    try:
+        quick('retina', tmp_path, pictures=True, **options)
+    finally:
+        (case.folder() / 'away').rename(image)
+    assert '0.png is missing or not readable' in Page((tmp_path / 'report.html').read_text()).words
+
+
+def test_gradients_are_of_images_with_objects(tmp_path, monkeypatch):
+    """Where there is nothing, boxes pull at nothing: that is no fault of the weights of losses."""
+    asked = []
+    measure = diagnose.measure_gradients
+    monkeypatch.setattr(diagnose, 'measure_gradients', lambda *args: asked.append(args[1:]) or measure(*args))
+    empty = quick('retina', tmp_path, splits=['val'], num=None, image_ids=['103'])
+    assert empty['gradients'] == {}
+    assert 'loss_balance' not in {verdict['rule'] for verdict in empty['verdicts']}
+    quick('retina', tmp_path, num=None, image_ids=['103', '100'], trial_images=2)
+    quick('retina', tmp_path, num=None, trial_images=0)
+    assert asked == [('val', []), ('val', [0]), ('val', [])]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mmdet_ext.analysis.diagnosis import gather
 from mmdet_ext.analysis.diagnosis.gather import split_evidence
 from tests.test_analysis.test_diagnosis.record_case import faulty, objects, record, stage
 
@@ -90,3 +91,34 @@ def test_nothing_known():
     empty = found([record(ori_shape=(9, 9), input_shape=(9, 9), proposals=objects(), stages={'rpn_head': stage()})])
     head = empty.stages['rpn_head']
     assert (empty.proposals, head.without_positive, head.best_iou, head.best_recall[0.5]) == ({}, 0.0, 1.0, 1.0)
+
+
+def test_confident_detections_in_a_large_ignored_region():
+    """A crowd: the detection covers little of it, but lies within."""
+    extra = objects([*TRUTH, [70, 70, 74, 74]], [0, 1, 0], [0.9, 0.8, 0.9])
+    assert found([whole(detections=extra)]).confident_background == pytest.approx(1 / 3)
+    assert found([whole(detections=extra, ignored=np.array([[60, 60, 100, 100]]))]).confident_background == 0.0
+
+
+def test_records_are_read_few_times_and_raw_boxes_of_few_images(monkeypatch):
+    records, passes, raw = [whole(index) for index in range(10)], [], []
+
+    def read():
+        passes.append(None)
+        return iter(records)
+
+    plain = gather.recall_loss
+
+    def spy(given, *args):
+        given = list(given)
+        raw.extend(record.index for record in given)
+        return plain(given, *args)
+
+    monkeypatch.setattr(gather, 'recall_loss', spy)
+    everything = split_evidence('val', read, CLASSES, TEST_CFG)
+    assert (len(passes), raw) == (4, list(range(10)))
+    raw.clear()
+    monkeypatch.setattr(gather, 'MOST_IMAGES', 4)
+    some = split_evidence('val', read, CLASSES, TEST_CFG)
+    assert raw == [0, 3, 6, 9]
+    assert (some.ap, some.n_images, some.proposals_50) == (everything.ap, 10, everything.proposals_50)

@@ -119,3 +119,12 @@ def test_batch_size_that_is_scaled_or_not_known(tmp_path):
     scaled = {'auto_scale_lr': {'base_batch_size': 99, 'enable': True}, 'train_dataloader': {'batch_size': 1}}
     assert check_batch_size(Config(scaled), tmp_path / 'w.pth').passed
     assert check_batch_size(Config({}), tmp_path / 'w.pth').passed is None
+
+
+@pytest.mark.parametrize('text', ['', '{"world', '[]'])
+def test_a_damaged_record_of_the_run(tmp_path, text):
+    (tmp_path / 'run_record.json').write_text(text)
+    cfg = Config(dict(train_dataloader=dict(batch_size=2), auto_scale_lr=dict(base_batch_size=4)))
+    check = check_batch_size(cfg, tmp_path / 'epoch_1.pth')
+    assert check.passed
+    assert 'on each process' in check.sentence

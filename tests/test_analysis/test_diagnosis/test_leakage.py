@@ -2,6 +2,7 @@
 
 import pytest
 
+from mmdet_ext.analysis.diagnosis import leakage as module
 from mmdet_ext.analysis.diagnosis.leakage import check_leakage, shared_files
 
 
@@ -34,7 +35,7 @@ def test_the_same_file_and_missing_ones(write, tmp_path):
 
 def test_only_files_of_equal_size_are_read(write, monkeypatch):
     read = []
-    monkeypatch.setattr('mmdet_ext.analysis.diagnosis.leakage._hash', lambda path, known: read.append(path) or path)
+    monkeypatch.setattr(module, '_hash', lambda path: read.append(path) or path.encode())
     shared_files([write('a', b'1'), write('b', b'22')], [write('c', b'333'), write('d', b'44')])
     assert [path[-1] for path in read] == ['b', 'd']
 
@@ -51,3 +52,27 @@ def test_check_without_leak(write):
     assert (check.passed, check.figures) == (True, {'val': 0.0, 'test': 0.0})
     assert check.sentence == 'No image of val is in train; no image of test is in train.'
     assert check_leakage({'val': []}).passed is None
+
+
+def test_files_keep_their_names(write):
+    check = check_leakage({'train': [write('t/IMG_A.JPG', b'one')], 'val': [write('v/Val X.png', b'one')]})
+    assert check.sentence == '1 of 1 images of val (100 %) are also in train, such as Val X.png = IMG_A.JPG.'
+
+
+def test_many_files_of_one_size(write, monkeypatch):
+    """As uncompressed images have: every file is read once, and none is compared with all others."""
+    read = []
+    plain = module._hash
+    monkeypatch.setattr(module, '_hash', lambda path: read.append(path) or plain(path))
+    first = [write(f't/{n:02d}', f'{n:02d}'.encode()) for n in range(20)]
+    second = [write(f'v/{n:02d}', f'{n:02d}'.encode()) for n in range(15, 30)]
+    assert shared_files(first, second) == list(zip(first[15:], second[:5], strict=True))
+    assert sorted(read) == [*first, *second]
+
+
+def test_files_that_cannot_be_read(tmp_path, write):
+    """A folder has a size, but no content."""
+    for name in ('one', 'two'):
+        (tmp_path / name).mkdir()
+    folders = [str(tmp_path / name) for name in ('one', 'two')]
+    assert shared_files([folders[0], write('a', b'1')], [folders[1], write('b', b'1')])[0][0].endswith('a')

@@ -81,3 +81,12 @@ def test_worst_images():
 def test_no_images(tmp_path, records):
     assert worst_images(records, 3, 2) == []
     assert len(write_per_image(tmp_path / 'p.csv', records, 2).read_text().splitlines()) == 1 + len(records)
+
+
+def test_losses_that_are_no_numbers_come_first():
+    endless = [seen(place, losses={'loss_cls': value}) for place, value in ((1, float('nan')), (3, float('inf')))]
+    others = [seen(place, losses={'loss_cls': float(place)}) for place in (0, 2, 4)]
+    records = [others[0], endless[0], others[1], endless[1], others[2]]
+    expected = [('val', 1), ('val', 3), ('val', 4), ('val', 2), ('val', 0)]
+    assert worst_images(records, 5, 2) == expected
+    assert worst_images(records[::-1], 5, 2) == expected

@@ -6,7 +6,7 @@ from tests.test_analysis.test_diagnosis.planted_case import SIZE, Plant
 from tests.test_analysis.test_diagnosis.test_self_checks import CHECKS
 
 # One process trains the detectors.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('planted')]
+pytestmark = pytest.mark.xdist_group('planted')
 
 
 @pytest.fixture

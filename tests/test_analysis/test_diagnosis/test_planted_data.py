@@ -9,7 +9,7 @@ import pytest
 from tests.test_analysis.test_diagnosis.planted_case import CLASSES, Plant
 
 # One process trains the detectors.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('planted')]
+pytestmark = pytest.mark.xdist_group('planted')
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from mmdet_ext.analysis.relation_probe_detector import quiet
 from tests.test_analysis.test_diagnosis.planted_case import Plant
 
 # One process trains the detectors.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group('planted')]
+pytestmark = pytest.mark.xdist_group('planted')
 
 
 @pytest.fixture

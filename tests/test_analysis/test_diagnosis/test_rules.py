@@ -1,5 +1,7 @@
 """Every rule by itself, on evidence made by hand: it fires where it should and is silent where it should not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -223,3 +225,16 @@ def test_a_gap_is_explained_by_its_cause():
 
 def test_warnings_are_no_faults():
     assert verdicts(problems=[Problem('warning', 'a.json', 'boxes are thin')]) == {}
+
+
+@pytest.mark.parametrize('name', ['score_thr', 'nms', 'max_per_img', 'overfitted', 'small_objects', 'missed_errors'])
+def test_ap_of_few_objects_is_chance(name):
+    changes = FIRES[name][0]
+    few = {key: replace(each, n_objects=19) for key, each in changes['splits'].items()}
+    assert verdicts(splits=few) == {}
+    assert name in verdicts(splits={key: replace(each, n_objects=20) for key, each in few.items()})
+
+
+def test_a_setting_of_an_rpn_alone():
+    changes = {'cfg': config(test_cfg={'rpn': {'max_per_img': 5}}), 'splits': both(costs={'nms': 0.1})}
+    assert verdicts(**changes)['nms'].fix == 'Set model.test_cfg.rpn.nms.iou_threshold=0.6.'

@@ -188,3 +188,22 @@ def test_masks_and_landmarks_do_not_count():
 def test_an_unknown_trial():
     with pytest.raises(ValueError, match=r"there is no trial 'mirror'; there are plain, channels"):
         run_trials(case.detector('retina'), 'train', [0], ['mirror'])
+
+
+def test_predictions_that_fail(monkeypatch):
+    """An image that a detector cannot take is left out, and so is a trial that cannot be made of every image."""
+    plain = trials.predict
+
+    def fragile(model, inputs, samples, raw):
+        if samples[0].img_id == 101:
+            raise RuntimeError('no')
+        if inputs.shape[-1] > 200 and samples[0].img_id == 102:
+            raise torch.OutOfMemoryError
+        return plain(model, inputs, samples, raw)
+
+    monkeypatch.setattr(trials, 'predict', fragile)
+    found = run_trials(case.detector('retina'), 'train', PLACES, ['half', 'double'])
+    assert tuple(found) == ('plain', 'half')
+    assert found['plain']['loss'] == pytest.approx(mean_loss('retina', [0, 2]), rel=1e-5)
+    monkeypatch.undo()
+    assert found['half'] == run_trials(case.detector('retina'), 'train', [0, 2], ['half'])['half']
