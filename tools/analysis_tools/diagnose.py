@@ -23,7 +23,12 @@ def parse_args() -> argparse.Namespace:
         help='of train, val and test, those to look at (default: train,val)',
     )
     parser.add_argument('--num', type=int, help='images of each split, evenly spread over it (default: all)')
-    parser.add_argument('--image-ids', nargs='+', metavar='ID', help='only these images, by id or file name')
+    parser.add_argument(
+        '--image-ids',
+        nargs='+',
+        metavar='ID',
+        help='only these images, by id or file name; --num is not looked at then',
+    )
     parser.add_argument('--worst', type=int, default=WORST, help='number of images to draw (default: %(default)s)')
     parser.add_argument(
         '--trials',

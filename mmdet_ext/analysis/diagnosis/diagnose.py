@@ -61,7 +61,7 @@ def run_diagnosis(
         out: Folder; default `work_dirs/diagnosis/<config stem>`.
         splits: Of 'train', 'val' and 'test'.
         num: Images of each split, evenly spread over it; None for all.
-        image_ids: Only these images, by id or file name.
+        image_ids: Only these images, by id or file name; `num` is not looked at then.
         worst: Number of images to draw.
         trial_images: Images of each split for the trials; 0 leaves them out.
         dataset: Config whose data part replaces the config's.
@@ -152,7 +152,7 @@ def look(
         heads={name: stage.kind for each in evidence.values() for name, stage in each.stages.items()},
         splits=evidence,
         problems=check_config(detector.cfg, splits=tuple(detector.splits)),  # type: ignore[arg-type]
-        checks=run_self_checks(detector),
+        checks=run_self_checks(detector, {split: each.digests for split, each in evidence.items()}),
         trials=trials,
         gradients=gradients.norms,
         cosines=gradients.cosines,

@@ -114,6 +114,7 @@ class SplitEvidence:
         input_shapes: (n_images, 2) height and width of the model's input.
         ori_shapes: (n_images, 2) height and width of the image files.
         confident_background: Share of the detections above `CONFIDENT` that are on nothing.
+        digests: Image file -> hash of its decoded pixels.
     """
 
     split: str
@@ -143,6 +144,7 @@ class SplitEvidence:
     input_shapes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     ori_shapes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     confident_background: float = 0.0
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def loss(self) -> float | None:

@@ -77,6 +77,7 @@ def split_evidence(
         input_shapes=np.array([each['input_shape'] for each in plain]),
         ori_shapes=np.array([each['ori_shape'] for each in plain]),
         confident_background=_confident_background(kept),
+        digests={each.file: each.digest for each in whole_records(kept)},
     )
 
 

@@ -36,11 +36,23 @@ def shared_files(first: Iterable[str], second: Iterable[str]) -> list[tuple[str,
     return pairs
 
 
-def check_leakage(files: Mapping[str, Iterable[str]]) -> Check:
-    """Check that no image of training is in another split.
+def shared_pixels(first: Mapping[str, str], second: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Pairs of files with the same pixels, whatever their format.
+
+    Args:
+        first: File -> hash of its decoded pixels.
+        second: Likewise.
+    """
+    known = {digest: path for path, digest in reversed(list(first.items()))}
+    return [(known[digest], path) for path, digest in second.items() if digest in known]
+
+
+def check_leakage(files: Mapping[str, Iterable[str]], digests: Mapping[str, Mapping[str, str]] | None = None) -> Check:
+    """Check that no image of training is in another split: by the content of all files, and by some images' pixels.
 
     Args:
         files: Image files of each split.
+        digests: Split -> file -> hash of its decoded pixels, of those that were decoded anyway.
     """
     if 'train' not in files or len(files) < 2:
         return Check('leakage', None, 'Training and another split are needed for this.')
@@ -50,6 +62,9 @@ def check_leakage(files: Mapping[str, Iterable[str]]) -> Check:
             continue
         every = list(paths)
         pairs = shared_files(files['train'], every)
+        known = {path for _, path in pairs}
+        pixels = shared_pixels(*((digests or {}).get(split, {}) for split in ('train', name)))
+        pairs += [pair for pair in pixels if pair[1] not in known]
         figures[name] = len(pairs) / max(len(every), 1)
         if pairs:
             failed = True

@@ -12,11 +12,12 @@ from .split_data import SplitData
 from .truth_checks import MOST_BOXES, check_coders, check_truth_as_predictions, truth_of
 
 
-def run_self_checks(detector: Any) -> dict[str, Check]:
+def run_self_checks(detector: Any, digests: Mapping[str, Mapping[str, str]] | None = None) -> dict[str, Check]:
     """Make every self-check that the detector and its splits allow.
 
     Args:
         detector: A `DiagnosedDetector`.
+        digests: Split -> image file -> hash of the decoded pixels, of the images that were looked at.
 
     Returns:
         Name -> check; those that could not be made have `passed=None` and say why.
@@ -26,7 +27,7 @@ def run_self_checks(detector: Any) -> dict[str, Check]:
     files = {name: [str(info['img_path']) for info in infos(data)] for name, data in splits.items()}
     checks = [
         *check_annotations(counts, detector.classes),
-        check_leakage(files),
+        check_leakage(files, digests),
         *check_inputs(detector.cfg, detector.checkpoint),
         check_class_names(detector.learnt, detector.classes),
     ]

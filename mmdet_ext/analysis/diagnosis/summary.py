@@ -10,7 +10,7 @@ from .evidence import Evidence, SplitEvidence
 from .verdict import Verdict
 
 # Long arrays of single images; `per_image.csv` has what people want of them.
-_LONG = ('image_pixels', 'object_sizes', 'input_shapes', 'ori_shapes')
+_LONG = ('image_pixels', 'object_sizes', 'input_shapes', 'ori_shapes', 'digests')
 
 
 def summarise(evidence: Evidence, verdicts: Sequence[Verdict], facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from mmdet_ext.analysis.diagnosis import leakage as module
-from mmdet_ext.analysis.diagnosis.leakage import check_leakage, shared_files
+from mmdet_ext.analysis.diagnosis.leakage import check_leakage, shared_files, shared_pixels
 
 
 @pytest.fixture
@@ -76,3 +76,19 @@ def test_files_that_cannot_be_read(tmp_path, write):
         (tmp_path / name).mkdir()
     folders = [str(tmp_path / name) for name in ('one', 'two')]
     assert shared_files([folders[0], write('a', b'1')], [folders[1], write('b', b'1')])[0][0].endswith('a')
+
+
+def test_copies_in_another_format_are_known_by_their_pixels(write):
+    one, two, other = write('a.png', b'one'), write('b.jpg', b'two of another format'), write('c.png', b'three')
+    digests = {'train': {one: 'x', other: 'y'}, 'val': {two: 'x'}}
+    assert shared_pixels(digests['train'], digests['val']) == [(one, two)]
+    assert check_leakage({'train': [one, other], 'val': [two]}).passed
+    check = check_leakage({'train': [one, other], 'val': [two]}, digests)
+    assert not check.passed
+    assert check.sentence == '1 of 1 images of val (100 %) are also in train, such as b.jpg = a.png.'
+
+
+def test_a_copy_found_both_ways_counts_once(write):
+    one, two = write('a.png', b'one'), write('b.png', b'one')
+    check = check_leakage({'train': [one], 'val': [two]}, {'train': {one: 'x'}, 'val': {two: 'x'}})
+    assert check.figures == {'val': 1.0}
