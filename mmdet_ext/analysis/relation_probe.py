@@ -12,7 +12,9 @@ from mmengine.logging import print_log
 from tabulate import tabulate
 from tqdm import tqdm
 
-from .demo import collect_versions
+from mmdet_ext.utils.provenance import collect_versions
+
+from .plain_values import plain
 from .relation_probe_detector import ProbedDetector, count_parameters
 from .relation_probe_effects import ClassEffects
 from .relation_probe_interventions import find_interventions
@@ -99,7 +101,7 @@ def run_probe(
     }
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / 'summary.json').write_text(json.dumps(_finite(summary), indent=2) + '\n', encoding='utf-8')
+    (out / 'summary.json').write_text(json.dumps(plain(summary), indent=2) + '\n', encoding='utf-8')
     views = view_images(detector, nodes, drawn)
     probe = Probe(summary, nodes, outcomes, verdicts, effects.tables(), views, detector.classes)
     print_log(f'\n{format_verdicts(outcomes, verdicts)}\n')
@@ -151,12 +153,3 @@ def format_verdicts(outcomes: Sequence[Outcome], verdicts: Sequence[Verdict]) ->
 
 def _rounded(values: np.ndarray) -> list[list[float | None]]:
     return [[round(float(value), 5) for value in row] for row in values]
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

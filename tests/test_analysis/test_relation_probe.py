@@ -1,27 +1,15 @@
 """The whole probe on three images."""
 
 import json
-from html.parser import HTMLParser
 
 import pytest
 
 from mmdet_ext.analysis import relation_probe
+from mmdet_ext.analysis.plain_values import plain
 from mmdet_ext.analysis.relation_probe import format_verdicts, run_probe
 from tests.test_analysis import probe_case
+from tests.test_analysis.html_page import Page
 from tests.test_analysis.test_relation_probe_verdict import PLAIN, give_verdicts, outcome
-
-
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.sources, self.words = [], ''
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.sources += [value for name, value in attrs if name in ('src', 'href')]
-
-    def handle_data(self, data):
-        self.words += data
 
 
 def test_report_and_summary(tmp_path, capsys):
@@ -37,7 +25,7 @@ def test_report_and_summary(tmp_path, capsys):
         command='a command',
     )
     stored = json.loads((tmp_path / 'summary.json').read_text())
-    assert stored == json.loads(json.dumps(relation_probe._finite(summary)))
+    assert stored == json.loads(json.dumps(plain(summary)))
     assert stored['images'] == 2
     assert len(stored['verdicts']) == 12
     kinds = [(each['relation'].split()[-1], each['kind']) for each in stored['outcomes'][1:]]

@@ -6,7 +6,7 @@ import sys
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
 from mmdet_ext.deployment.export import run_export
 from mmdet_ext.deployment.operators import MIN_OPSET
-from mmdet_ext.engine.cfg_options import CfgOptionsAction
+from mmdet_ext.engine.config_arguments import add_cfg_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -27,13 +27,7 @@ def parse_args() -> argparse.Namespace:
         metavar='IMAGE',
         help='run these images through onnxruntime and torch; an error where the detections differ',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=CfgOptionsAction,
-        metavar='KEY=VALUE',
-        help='settings merged into the config, e.g. model.test_cfg.rcnn.score_thr=0.1',
-    )
+    add_cfg_options(parser, 'model.test_cfg.rcnn.score_thr=0.1')
     return parser.parse_args()
 
 

@@ -1,10 +1,12 @@
 """`summary.json`: the verdicts in order, and every figure behind them, as plain JSON values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
+
+from mmdet_ext.analysis.plain_values import plain
 
 from .evidence import Evidence, SplitEvidence
 from .verdict import Verdict
@@ -47,18 +49,3 @@ def _split(each: SplitEvidence) -> dict[str, Any]:
     values = {item.name: getattr(each, item.name) for item in fields(each) if item.name not in _LONG}
     values['median_object_size'] = float(np.median(each.object_sizes)) if len(each.object_sizes) else None
     return values
-
-
-def plain(value: Any) -> Any:
-    """The same as lists, dicts with text keys and numbers; None for what is not finite, which JSON has not."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -2,26 +2,13 @@
 
 import csv
 import json
-from html.parser import HTMLParser
 
 import pytest
 
 from mmdet_ext.analysis.diagnosis import diagnose
 from mmdet_ext.analysis.diagnosis.diagnose import run_diagnosis
+from tests.test_analysis.html_page import Page
 from tests.test_analysis.test_diagnosis import detector_case as case
-
-
-class Page(HTMLParser):
-    def __init__(self, text):
-        super().__init__()
-        self.sources, self.words = [], ''
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.sources += [value for name, value in attrs if name in ('src', 'href')]
-
-    def handle_data(self, data):
-        self.words += data
 
 
 def quick(family, out, **options):

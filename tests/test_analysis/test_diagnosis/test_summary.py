@@ -1,26 +1,12 @@
-"""Plain values for JSON."""
+"""What stands in summary.json."""
 
 import json
-from dataclasses import dataclass
-
-import numpy as np
 
 from mmdet_ext.analysis.diagnosis.rules import RULES
-from mmdet_ext.analysis.diagnosis.summary import plain, summarise
+from mmdet_ext.analysis.diagnosis.summary import summarise
 from mmdet_ext.analysis.diagnosis.verdict import judge
 from mmdet_ext.datasets.problems import Problem
 from tests.test_analysis.test_diagnosis.evidence_case import check, evidence
-
-
-@dataclass
-class Point:
-    x: float
-    y: float
-
-
-def test_plain_values():
-    mixed = {1: np.array([1.0, np.nan]), 'a': (Point(1.0, np.inf), np.float32(2)), 'b': None, 'c': 'text', 'd': True}
-    assert plain(mixed) == {'1': [1.0, None], 'a': [{'x': 1.0, 'y': None}, 2.0], 'b': None, 'c': 'text', 'd': True}
 
 
 def test_summary_has_everything_and_is_json():
