@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from test_models.small_detector import CONFIGS, shrink
 
-from mmdet_ext.analysis.ablation_grid import read_grid
+from mmdet_ext.analysis.ablation.grid import read_grid
 from mmdet_ext.engine.dataset_overlay import overlay_dataset
 
 pytestmark = pytest.mark.usefixtures('read_bases_once')

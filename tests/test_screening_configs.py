@@ -10,16 +10,16 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from test_models.small_detector import CONFIGS
 
-from mmdet_ext.analysis import ablation_plan
-from mmdet_ext.analysis.ablation_grid import read_grid
-from mmdet_ext.analysis.screening import screen_images
-from mmdet_ext.analysis.screening_rules import Limits
+from mmdet_ext.analysis.ablation import plan as ablation_plan
+from mmdet_ext.analysis.ablation.grid import read_grid
+from mmdet_ext.analysis.screening.rules import Limits
+from mmdet_ext.analysis.screening.screen import screen_images
 from mmdet_ext.datasets.chest_phantom import make_chest_phantom
 from mmdet_ext.datasets.label_noise import plant_label_noise
 from mmdet_ext.datasets.screened_list import read_screened_list
 from mmdet_ext.engine.launch import load_config, train
-from tests.test_analysis.ablation_case import COST
-from tests.test_analysis.screening_case import row, write_rows
+from tests.test_analysis.test_ablation.ablation_case import COST
+from tests.test_analysis.test_screening.screening_case import row, write_rows
 
 pytestmark = pytest.mark.usefixtures('read_bases_once')
 FOLDER = CONFIGS / 'scratch_gn'

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from test_models.small_detector import CONFIGS, small_config
 
-from mmdet_ext.analysis.ablation_grid import read_grid
+from mmdet_ext.analysis.ablation.grid import read_grid
 from mmdet_ext.engine.dataset_overlay import overlay_dataset
 from mmdet_ext.engine.hooks import LossScopeHook
 from mmdet_ext.engine.launch import load_config, train

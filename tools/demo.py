@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmdet_ext.analysis.demo import TRAIN, VAL, run_demo
+from mmdet_ext.analysis.demo.demo import TRAIN, VAL, run_demo
 from mmdet_ext.engine.cfg_options import CfgOptionsAction
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from mmdet_ext.engine.launch import load_config, train
 from mmdet_ext.engine.loss_alarms import TOTAL, find_dominant, find_not_finite, loss_terms
 
-from .demo_runs import describe_progress, quiet_console
-from .loss_curves_plot import plot_loss_curves
+from .demo.runs import describe_progress, quiet_console
+from .logs.loss_curves_plot import plot_loss_curves
+from .logs.training_log import TrainingLog, read_training_log
 from .overfit_config import METRIC, make_overfit_config
 from .tables import write_csv
-from .training_log import TrainingLog, read_training_log
 
 _print = partial(print, flush=True)
 # A loss that keeps more than this share of its first value has not been learnt.

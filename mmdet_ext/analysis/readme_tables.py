@@ -18,7 +18,7 @@ from typing import Any
 
 from mmdet_ext.deployment.support_table import format_support
 
-from .ablation_table import format_markdown
+from .ablation.table import format_markdown
 
 FORMATS: dict[str, Callable[[Any], str]] = {'ablation': format_markdown, 'deployment': format_support}
 HINTS = {

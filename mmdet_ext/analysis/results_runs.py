@@ -14,8 +14,8 @@ from mmengine.config import Config
 
 from mmdet_ext.engine.hooks.run_record_hook import RECORD
 
-from .ablation_identity import config_identity, data_identity, evaluation_settings
-from .training_log import SCALARS, TrainingLog, is_of_validation, read_training_log
+from .ablation.identity import config_identity, data_identity, evaluation_settings
+from .logs.training_log import SCALARS, TrainingLog, is_of_validation, read_training_log
 
 # Where and how a run was started, which says nothing of what was trained.
 _CIRCUMSTANCES = ('resume', 'experiment_name')

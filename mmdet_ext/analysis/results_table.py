@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .ablation_grid import nearest
-from .ablation_identity import describe_difference
+from .ablation.grid import nearest
+from .ablation.identity import describe_difference
 from .report import format_number
 from .results_runs import Measurement, RunSummary, find_work_dirs, read_runs
 from .tables import markdown_table, write_csv

@@ -2,7 +2,7 @@
 
 All of them look at means over stretches of a training (an epoch, as a rule): the loss of a single iteration, such as
 the last of an epoch, is mostly noise. The hook that watches a training (`LossAlarmHook`) and the tool that reads its
-log (`mmdet_ext.analysis.loss_curves`) share them.
+log (`mmdet_ext.analysis.logs.loss_curves`) share them.
 """
 
 import math

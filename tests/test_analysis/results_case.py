@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mmdet_ext.engine.hooks.run_record_hook import RECORD
-from tests.test_analysis.ablation_case import VERSIONS
-from tests.test_analysis.log_case import train_line, write_log
+from tests.test_analysis.test_ablation.ablation_case import VERSIONS
+from tests.test_analysis.test_logs.log_case import train_line, write_log
 from tests.tiny_coco import make_tiny_coco, tiny_config
 
 START = '20260101_000000'

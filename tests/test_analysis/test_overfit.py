@@ -5,9 +5,9 @@ import math
 
 import pytest
 
+from mmdet_ext.analysis.logs.training_log import read_training_log
 from mmdet_ext.analysis.overfit import judge_overfit, run_overfit
-from mmdet_ext.analysis.training_log import read_training_log
-from tests.test_analysis.log_case import train_line, write_log
+from tests.test_analysis.test_logs.log_case import train_line, write_log
 from tests.tiny_coco import make_tiny_coco, tiny_config
 
 FAST = {'optim_wrapper.optimizer.lr': 3e-3}

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmdet_ext.analysis import overfit_config
-from mmdet_ext.analysis.demo_runs import find_config
+from mmdet_ext.analysis.demo.runs import find_config
 from mmdet_ext.analysis.overfit_config import make_overfit_config
 from mmdet_ext.datasets.chest_phantom import make_chest_phantom
 from tests.tiny_coco import make_tiny_coco, tiny_config

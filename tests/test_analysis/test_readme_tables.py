@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.analysis.ablation_table import format_markdown
+from mmdet_ext.analysis.ablation.table import format_markdown
 from mmdet_ext.analysis.readme_tables import fill_tables, update_readmes
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import pytest
 
 from mmdet_ext.analysis.results_runs import Measurement, find_work_dirs, read_runs
 from mmdet_ext.engine.hooks.run_record_hook import RECORD
-from tests.test_analysis.log_case import train_line, write_log
 from tests.test_analysis.results_case import START, write_config, write_record, write_run
+from tests.test_analysis.test_logs.log_case import train_line, write_log
 
 
 @pytest.fixture

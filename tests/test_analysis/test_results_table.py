@@ -6,8 +6,8 @@ import json
 import pytest
 
 from mmdet_ext.analysis.results_table import format_results, run_results_table
-from tests.test_analysis.ablation_case import VERSIONS
 from tests.test_analysis.results_case import write_record, write_run
+from tests.test_analysis.test_ablation.ablation_case import VERSIONS
 from tests.tiny_coco import make_tiny_coco
 
 FAST = 'optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="AdamW", lr=0.01))'

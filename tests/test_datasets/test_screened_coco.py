@@ -7,7 +7,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmdet_ext.analysis.ablation_identity import data_identity
+from mmdet_ext.analysis.ablation.identity import data_identity
 from mmdet_ext.datasets.screened_list import listed_image, write_screened_list
 from mmdet_ext.engine.cfg_options import check_cfg_options
 from mmdet_ext.engine.dataset_spec import dataset_specs

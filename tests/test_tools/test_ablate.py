@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.analysis import ablation
+from mmdet_ext.analysis.ablation import ablate as ablation
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'ablate.py')
 

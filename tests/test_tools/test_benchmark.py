@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.analysis import benchmark
+from mmdet_ext.analysis.benchmarks import benchmark
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'benchmark.py')
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.analysis import demo
+from mmdet_ext.analysis.demo import demo
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'demo.py'
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmdet_ext.analysis import experiment_log
+from mmdet_ext.analysis.logs import experiment_log
 from tests.test_tools.analysis_tool import TOOLS, make_runner
 
 

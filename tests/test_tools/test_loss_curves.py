@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from mmdet_ext.analysis import loss_curves
+from mmdet_ext.analysis.logs import loss_curves
 from tests.test_tools.analysis_tool import make_runner
 
 SIGNATURE = inspect.signature(loss_curves.run_loss_curves)

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from mmdet_ext.analysis import anchor_search
+from mmdet_ext.analysis.anchors import search as anchor_search
 from tests.test_tools.analysis_tool import make_runner
 
 SIGNATURE = inspect.signature(anchor_search.run_anchor_search)

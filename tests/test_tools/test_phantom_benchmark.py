@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.analysis import phantom_benchmark as bench
+from mmdet_ext.analysis.benchmarks import phantom as bench
 from mmdet_ext.datasets.chest_phantom import CLASSES
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'phantom_benchmark.py')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_analysis.screening_case import write_annotations
+from tests.test_analysis.test_screening.screening_case import write_annotations
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'dataset_tools' / 'plant_label_noise.py')
 

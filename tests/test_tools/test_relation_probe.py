@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.analysis import relation_probe
+from mmdet_ext.analysis.relation_probe import probe as relation_probe
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'relation_probe.py')
 

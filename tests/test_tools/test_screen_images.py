@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.analysis.screening_rules import Limits
+from mmdet_ext.analysis.screening.rules import Limits
 from mmdet_ext.datasets.screened_list import read_screened_list
-from tests.test_analysis.screening_case import write_annotations, write_rows
+from tests.test_analysis.test_screening.screening_case import write_annotations, write_rows
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'screen_images.py')
 

@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from mmdet_ext.analysis import sweep
+from mmdet_ext.analysis.sweep import sweep
 from tests.test_tools.analysis_tool import make_runner
 
 SIGNATURE = inspect.signature(sweep.run_sweep)

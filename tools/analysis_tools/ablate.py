@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmdet_ext.analysis.ablation import run_ablation
+from mmdet_ext.analysis.ablation.ablate import run_ablation
 
 
 def parse_args() -> argparse.Namespace:

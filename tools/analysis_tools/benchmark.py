@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 
-from mmdet_ext.analysis.benchmark import CASES, format_rows, run_benchmark
+from mmdet_ext.analysis.benchmarks.benchmark import CASES, format_rows, run_benchmark
 
 
 def main() -> None:

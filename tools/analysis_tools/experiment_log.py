@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmdet_ext.analysis.experiment_log import write_experiment_logs
+from mmdet_ext.analysis.logs.experiment_log import write_experiment_logs
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from mmdet_ext.analysis.loss_curves import run_loss_curves
+from mmdet_ext.analysis.logs.loss_curves import run_loss_curves
 
 
 def parse_args() -> argparse.Namespace:

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
-from mmdet_ext.analysis.anchor_search import THRESHOLDS, run_anchor_search
+from mmdet_ext.analysis.anchors.search import THRESHOLDS, run_anchor_search
 from mmdet_ext.engine.config_arguments import add_config_arguments
 
 

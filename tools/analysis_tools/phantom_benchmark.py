@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 
-from mmdet_ext.analysis.phantom_benchmark import format_table, run_benchmark, update_readme
+from mmdet_ext.analysis.benchmarks.phantom import format_table, run_benchmark, update_readme
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ import shlex
 import sys
 
 import mmdet_ext  # noqa: F401  (makes `mmdet_ext::` paths known before a config is read)
-from mmdet_ext.analysis.relation_probe import SEEDS, THRESHOLD, run_probe
+from mmdet_ext.analysis.relation_probe.probe import SEEDS, THRESHOLD, run_probe
 from mmdet_ext.engine.config_arguments import add_cfg_options
 
 

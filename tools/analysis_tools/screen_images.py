@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from mmdet_ext.analysis.screening import screen_images, undo_screening
-from mmdet_ext.analysis.screening_rules import RULES, Limits
+from mmdet_ext.analysis.screening.rules import RULES, Limits
+from mmdet_ext.analysis.screening.screen import screen_images, undo_screening
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from mmdet_ext.analysis.relation_probe_detector import build_evaluator, quiet
+from mmdet_ext.analysis.relation_probe.detector import build_evaluator, quiet
 from mmdet_ext.evaluation.average_precision import COCO_IOUS, detection_ap, mean_ap
 from mmdet_ext.evaluation.matching import pair_table
 from mmdet_ext.evaluation.objects import ImageObjects, Objects

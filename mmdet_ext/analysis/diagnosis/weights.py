@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmdet_ext.analysis.relation_probe_detector import quiet
+from mmdet_ext.analysis.relation_probe.detector import quiet
 from mmdet_ext.datasets.problems import listing
 
 # A weight that has been trained has another spread than a fresh one, by more than this and what chance does.

@@ -20,7 +20,7 @@ class RelationVisualizationHook(Hook):
     """Partners of detections as pictures in every backend of the runner's visualizer (files, TensorBoard, WandB).
 
     The first images of a validation, the same every time: one panel for each relation with weights and each of the best
-    detections, see `mmdet_ext.analysis.relation_probe_pictures.draw_partners`. Pictures are named
+    detections, see `mmdet_ext.analysis.relation_probe.pictures.draw_partners`. Pictures are named
     `relations_<image>`, their step is the iteration. The model stays as it is, and validations and images that are not
     drawn cost nothing.
 
@@ -56,14 +56,14 @@ class RelationVisualizationHook(Hook):
     def before_run(self, runner: Runner) -> None:
         """Look for the relations, so that a model without any is refused at once."""
         # Imported here: the package does not need the pictures to register its hooks.
-        from mmdet_ext.analysis.relation_probe_nodes import find_relations, relation_head
+        from mmdet_ext.analysis.relation_probe.nodes import find_relations, relation_head
 
         model = unwrapped(runner.model)
         self._nodes = find_relations(relation_head(model, self.stage))
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Begin to look, if this validation is one to draw."""
-        from mmdet_ext.analysis.relation_probe_record import MapRecorder, PredictionRecorder
+        from mmdet_ext.analysis.relation_probe.record import MapRecorder, PredictionRecorder
 
         self._validations += 1
         self._drawn = 0
@@ -104,8 +104,8 @@ class RelationVisualizationHook(Hook):
         self._recorders = ()
 
     def _draw(self, runner: Runner, sample: DetDataSample, index: int, prediction: Any, seen: Any) -> None:
-        from mmdet_ext.analysis.relation_probe_partners import view_image
-        from mmdet_ext.analysis.relation_probe_pictures import draw_partners
+        from mmdet_ext.analysis.relation_probe.partners import view_image
+        from mmdet_ext.analysis.relation_probe.pictures import draw_partners
 
         classes = runner.visualizer.dataset_meta['classes']
         view = view_image(sample, index, prediction, seen, self._nodes, classes, self.score_thr)

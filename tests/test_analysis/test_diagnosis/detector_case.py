@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 
 import mmdet_ext  # noqa: F401  (registers our heads)
 from mmdet_ext.analysis.diagnosis.detector import DiagnosedDetector
-from mmdet_ext.analysis.relation_probe_detector import quiet
+from mmdet_ext.analysis.relation_probe.detector import quiet
 from tests.test_models.small_detector import CONFIGS, shrink
 
 MODELS_DIR = CONFIGS / '_base_/models'

@@ -18,7 +18,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 from mmdet_ext.analysis.diagnosis.diagnose import run_diagnosis
-from mmdet_ext.analysis.relation_probe_detector import quiet
+from mmdet_ext.analysis.relation_probe.detector import quiet
 from tests.test_models.small_detector import CONFIGS
 
 CLASSES = ('red disc', 'blue disc', 'bar', 'dot')

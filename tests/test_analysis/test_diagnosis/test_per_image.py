@@ -55,7 +55,7 @@ def test_file(tmp_path):
 
 
 def test_screening_reads_the_file(tmp_path):
-    from mmdet_ext.analysis.screening_sources import read_per_image
+    from mmdet_ext.analysis.screening.sources import read_per_image
 
     file = write_per_image(tmp_path / 'per_image.csv', [seen(2, split='train')], 2)
     (row,), _ = read_per_image(file)

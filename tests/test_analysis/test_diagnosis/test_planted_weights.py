@@ -4,7 +4,7 @@ import pytest
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from mmdet_ext.analysis.relation_probe_detector import quiet
+from mmdet_ext.analysis.relation_probe.detector import quiet
 from tests.test_analysis.test_diagnosis.planted_case import Plant
 
 # One process trains the detectors.

@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from mmdet_ext.engine.hooks import RelationVisualizationHook
 from mmdet_ext.engine.hooks import relation_visualization_hook as module
 from mmdet_ext.engine.launch import load_config
-from tests.test_analysis import probe_case
+from tests.test_analysis.test_relation_probe import probe_case
 
 
 class Visualizer:

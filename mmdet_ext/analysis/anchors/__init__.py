@@ -1,0 +1,1 @@
+"""Anchors fitted to the boxes of a data set."""

@@ -1,0 +1,1 @@
+"""What trainings have logged: curves, alarms, tables of experiments."""

@@ -1,0 +1,1 @@
+"""Does a relation matter, and what has it learnt?"""

@@ -1,0 +1,1 @@
+"""Which images a training had better leave out."""

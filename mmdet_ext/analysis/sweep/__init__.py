@@ -1,0 +1,1 @@
+"""Stored predictions scored again over thresholds, top-k and NMS."""
