@@ -10,6 +10,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor
 
 from .dense_maths import widen
+from .gt_checks import image_name
 
 
 def widen_all(maps: Sequence[Tensor]) -> list[Tensor]:
@@ -17,12 +18,24 @@ def widen_all(maps: Sequence[Tensor]) -> list[Tensor]:
     return [widen(x) for x in maps]
 
 
-def all_candidates(cfg: OptConfigType, owner: str) -> ConfigDict:
+def prediction_config(cfg: OptConfigType, metas: Sequence[Mapping], rescale: bool, owner: str) -> ConfigDict:
     """The test config, with a number where `nms_pre` says -1, all: mmdet cuts a list at -1 there and loses the last.
 
+    Args:
+        cfg: of the head, or of the call.
+        metas: of each image.
+        rescale: whether detections are scaled back, which mmdet's heads end in an assert without a scale.
+        owner: whose prediction it is.
+
     Raises:
-        ValueError: there is no test config.
+        ValueError: there is no test config, or an image without `scale_factor` is to be scaled back.
     """
+    lacking = [image_name(meta) for meta in metas if rescale and meta.get('scale_factor') is None]
+    if lacking:
+        raise ValueError(
+            f'{owner}: {lacking[0]} has no scale_factor to scale its detections back by: add Resize to the test '
+            'pipeline and scale_factor to the meta_keys of its packing'
+        )
     if cfg is None:
         raise ValueError(f'{owner}: prediction needs test_cfg, such as dict(score_thr=0.05, nms=..., max_per_img=100)')
     cfg = ConfigDict(cfg)

@@ -12,11 +12,11 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .dense_maths import flatten_levels
-from .gt_checks import check_gts, image_name
+from .gt_checks import check_gts
 from .landmark_losses import batch_landmarks, landmark_losses
 from .level_predictor import LevelPredictor
 from .options import check_loss, check_retina_face
-from .predictions import all_candidates, best_of_levels
+from .predictions import best_of_levels, prediction_config
 from .single_shot_head import SingleShotHead
 
 # Squares of 16 to 512 pixels around the middle of every cell, two on each level.
@@ -159,7 +159,7 @@ class RetinaFaceHead(SingleShotHead):
         with_nms: bool = True,
     ) -> InstanceList:
         """Detections of every image, with `keypoints` (m, K, 2); in float32 or wider, picked as in the parent."""
-        cfg = all_candidates(self.test_cfg if cfg is None else cfg, type(self).__name__)
+        cfg = prediction_config(self.test_cfg if cfg is None else cfg, batch_img_metas, rescale, type(self).__name__)
         logits = [flatten_levels([x.detach()], self.cls_out_channels) for x in cls_scores]
         scores = [x.sigmoid() if self.use_sigmoid_cls else x.softmax(-1)[..., :-1] for x in logits]
         maps = dict(deltas=[flatten_levels([x.detach()], self.bbox_coder.encode_size) for x in bbox_preds])
@@ -190,13 +190,9 @@ class RetinaFaceHead(SingleShotHead):
         img_meta: dict | None = None,
     ) -> InstanceData:
         """The parent's scaling, filter and NMS; landmarks go with their boxes."""
-        meta = img_meta or {}
-        if rescale and meta.get('scale_factor') is None:
-            raise ValueError(
-                f'{type(self).__name__}: {image_name(meta)} has no scale_factor to scale its detections back by: add '
-                f'Resize to the test pipeline and scale_factor to the meta_keys of its packing'
-            )
         if rescale and self.num_landmarks:
-            points = scale_boxes(results.keypoints.flatten(1), [1 / share for share in meta['scale_factor']])
+            points = scale_boxes(
+                results.keypoints.flatten(1), [1 / share for share in (img_meta or {})['scale_factor']]
+            )
             results.keypoints = points.view_as(results.keypoints)
         return super()._bbox_post_process(results, cfg, rescale, with_nms, img_meta)

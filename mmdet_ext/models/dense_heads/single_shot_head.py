@@ -18,7 +18,7 @@ from .dense_maths import flatten_levels, spread_levels
 from .gt_checks import check_gts
 from .level_predictor import LevelPredictor
 from .options import check_assigner, check_box_loss, check_loss, check_sampler, check_single_shot, uses_sigmoid
-from .predictions import all_candidates, widen_all
+from .predictions import prediction_config, widen_all
 from .prior_targets import PriorTargets, match_priors
 from .single_shot_losses import single_shot_losses
 
@@ -263,7 +263,9 @@ class SingleShotHead(AnchorHead):
             widen_all(bbox_preds),
             score_factors,
             batch_img_metas,
-            all_candidates(self.test_cfg if cfg is None else cfg, type(self).__name__),
+            prediction_config(
+                self.test_cfg if cfg is None else cfg, batch_img_metas or (), rescale, type(self).__name__
+            ),
             rescale,
             with_nms,
         )

@@ -18,7 +18,7 @@ from torch import Tensor
 from .dense_maths import at_least_one, flatten_levels, mean_over_ranks, spread_levels
 from .gt_checks import check_gts
 from .options import check_assigner, check_loss, check_sampler, check_yolo, uses_sigmoid
-from .predictions import all_candidates
+from .predictions import prediction_config
 from .prior_targets import PriorTargets, match_priors
 from .yolo_maps import CLASSES, CONF, balance_levels, check_grid, decode_boxes, objectness
 
@@ -223,7 +223,7 @@ class YOLOIoUHead(YOLOV3Head):
         with_nms: bool = True,
     ) -> InstanceList:
         """Detections of every image, as the parent picks them; score = objectness * class score."""
-        cfg = all_candidates(self.test_cfg if cfg is None else cfg, type(self).__name__)
+        cfg = prediction_config(self.test_cfg if cfg is None else cfg, batch_img_metas, rescale, type(self).__name__)
         preds, priors, strides, _ = self._flatten([x.detach() for x in pred_maps], batch_img_metas)
         results = []
         for boxes, own, meta in zip(self.decode(preds, priors, strides), preds, batch_img_metas, strict=True):

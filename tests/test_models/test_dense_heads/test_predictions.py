@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 
-from mmdet_ext.models.dense_heads.predictions import all_candidates, best_of_levels, widen_all
+from mmdet_ext.models.dense_heads.predictions import best_of_levels, prediction_config, widen_all
 
 from .dense_case import TEST_CFG
 
@@ -20,19 +20,19 @@ def test_widen_all():
 def test_all(nms_pre):
     given = {name: value for name, value in TEST_CFG.items() if name != 'nms_pre'}
     given = given if nms_pre is None else dict(given, nms_pre=nms_pre)
-    cfg = all_candidates(given, 'Head')
+    cfg = prediction_config(given, [{}], False, 'Head')
     assert cfg.nms_pre == sys.maxsize
     assert cfg.nms.iou_threshold == 0.5
     assert given.get('nms_pre') == nms_pre
 
 
 def test_some():
-    assert all_candidates(TEST_CFG, 'Head').nms_pre == 1000
+    assert prediction_config(TEST_CFG, [{}], False, 'Head').nms_pre == 1000
 
 
 def test_none():
     with pytest.raises(ValueError, match=r'^Head: prediction needs test_cfg'):
-        all_candidates(None, 'Head')
+        prediction_config(None, [{}], False, 'Head')
 
 
 class TestBestOfLevels:
@@ -62,3 +62,11 @@ class TestBestOfLevels:
 
     def test_none(self):
         assert self.pick(score_thr=0.95, nms_pre=100)[0] == [[], []]
+
+
+def test_an_image_without_a_scale():
+    metas = [dict(img_path='a.png', scale_factor=(2, 2)), dict(img_path='b.png')]
+    assert prediction_config(TEST_CFG, metas, False, 'Head').nms_pre == 1000
+    assert prediction_config(TEST_CFG, metas[:1], True, 'Head').nms_pre == 1000
+    with pytest.raises(ValueError, match=r'Head: image b\.png has no scale_factor .* add Resize to the test pipeline'):
+        prediction_config(TEST_CFG, metas, True, 'Head')

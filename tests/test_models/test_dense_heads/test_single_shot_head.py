@@ -546,6 +546,11 @@ class TestPredict:
         assert len(plain) > 5
         assert_close(scaled.bboxes, plain.bboxes / torch.tensor([2.0, 0.5, 2.0, 0.5]))
 
+    def test_without_a_scale(self):
+        head, metas = single_shot(), [dict(img_path='a.png', img_shape=SHAPE)] * 2
+        with pytest.raises(ValueError, match=r'SingleShotHead: image a\.png has no scale_factor'):
+            head.predict_by_feat(*predictions(head), batch_img_metas=metas, rescale=True)
+
     def test_without_test_cfg(self):
         head = single_shot(test_cfg=None)
         with pytest.raises(ValueError, match='SingleShotHead: prediction needs test_cfg'):

@@ -562,6 +562,8 @@ class TestPredict:
         head = yolo()
         metas = [dict(img_shape=SHAPE)] * 2
         assert len(head.predict_by_feat(*predictions(head), metas)) == 2
+        with pytest.raises(ValueError, match='YOLOIoUHead: image of unknown name has no scale_factor'):
+            head.predict_by_feat(*predictions(head), metas, rescale=True)
 
 
 @pytest.mark.parametrize(('assigner', 'obj_target'), [(GRID, 'iou'), (YOLO_ASSIGNER, 'ciou')], ids=['grid', 'ours'])
