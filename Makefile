@@ -5,19 +5,23 @@ PYTHON ?= $(shell for p in python3.11 python3; do $$p -c '' 2>/dev/null && echo 
 # below leaves it out). They are named because CFLAGS replaces them: without -O3 RoIAlign and NMS take many times as long.
 export MAX_JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-VENV := $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
+VENV ?= $(if $(filter onedl,$(STACK)),.venv-onedl,.venv)
 BIN := $(VENV)/bin
 # pip would call opencv-python missing: opencv-python-headless is there instead, which needs no libGL.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts
 FILES := $(addprefix requirements/,build.txt $(STACK).txt hosts.txt tests.txt)
 STAMP := $(VENV)/.installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+# Where this package meets mmengine, mmcv and mmdet: registries, configs, training, heads, hooks.
+CORE := $(addprefix tests/,test_compat.py test_registry.py test_configs.py test_golden_trace.py test_engine \
+  test_models/test_roi_heads test_models/test_dense_heads test_models/test_task_modules test_models/test_losses)
 
 ifeq ($(filter default onedl,$(STACK)),)
 $(error STACK=$(STACK) is unknown: default (mmengine, mmcv, mmdet) or onedl (the maintained fork))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all smoke bench bench-phantom lint doctor clean
+.PHONY: help setup docs demo test suite core test-all test-matrix smoke bench bench-phantom zoo lint doctor clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -41,17 +45,36 @@ $(STAMP): $(FILES) requirements.txt setup.py
 	@$(BIN)/python -c 'import mmcv.ops, mmdet_ext'
 	@touch $@
 
+# An environment of its own, of seconds: docstrings are read, not imported, so the site needs no torch. With --quiet
+# warnings would not count as errors.
+docs: .venv-docs/.installed  ## Build the documentation: work_dirs/site/index.html, which opens from disk
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
+
+.venv-docs/.installed: requirements/docs.txt
+	@$(PYTHON) -m venv --clear .venv-docs
+	@.venv-docs/bin/python -m pip --disable-pip-version-check install --quiet -r requirements/docs.txt
+	@touch $@
+
 demo: setup  ## Draw the phantom, train a plain and a relation detector, compare them (a few minutes each)
 	$(BIN)/python tools/demo.py
 
-test: setup  ## Run the tests without the slow ones, then train a step on the onedl stack
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow' --cov --cov-report=term
+test: suite  ## Run the tests without the slow ones, then the core of them on the onedl stack
 ifeq ($(STACK),default)
-	$(MAKE) smoke STACK=onedl
+	$(MAKE) core STACK=onedl VENV=.venv-onedl
 endif
 
+suite: setup  ## Run the tests without the slow ones
+	$(PYTEST) -m 'not slow' --cov --cov-report=term
+
+core: smoke  ## Run what other versions of the hosts can break
+	$(PYTEST) -m 'not slow' $(CORE)
+
+test-matrix: setup  ## Run the suites on Python 3.10, 3.11 and 3.12 and on both stacks (hours; a missing Python is skipped)
+	$(BIN)/python tools/support_matrix.py
+	$(BIN)/python tools/analysis_tools/readme_tables.py
+
 test-all: setup  ## Run every test, the slow ones too
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(PYTEST)
 
 smoke: setup  ## Build every config and train a step of the relation detector
 	OMP_NUM_THREADS=1 $(BIN)/python tests/host_smoke.py
@@ -67,10 +90,13 @@ bench: setup  ## Measure speed and memory beside textbook forms and plain detect
 bench-phantom: setup  ## Tune and compare the detectors on the chest phantom with three seeds (over an hour on two cores)
 	$(BIN)/python tools/analysis_tools/phantom_benchmark.py --readme README.md
 
+zoo: setup  ## Train, test and publish the small models, and write their tables (hours on two cores; goes on where it was)
+	$(BIN)/python tools/zoo.py
+
 # Not after `setup`: it is there to tell why the set-up fails.
 doctor:  ## Report versions and problems of the environment, each with its fix
 	@if [ -x $(BIN)/python ]; then $(BIN)/python tools/check_env.py; else $(PYTHON) tools/check_env.py; fi
 
 clean:  ## Remove the virtual environments, caches and build products
-	rm -rf .venv .venv-onedl build dist mmdet_ext.egg-info mmdet_ext/.mim .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venv-* build dist mmdet_ext.egg-info mmdet_ext/.mim .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,7 +7,8 @@
 
 What stands between two such lines comes from the file that they name. The word before it says which kind it is: for
 `ablation` an `ablation.json` of `tools/analysis_tools/ablate.py`, for `deployment` the file of
-`tools/deployment/support_table.py`.
+`tools/deployment/support_table.py`, for `support` that of `make test-matrix`, for `zoo` the `metafile.yml` of the
+family whose README it is.
 """
 
 import json
@@ -17,13 +18,23 @@ from pathlib import Path
 from typing import Any
 
 from mmdet_ext.deployment.support_table import format_support
+from mmdet_ext.utils.support_matrix import format_matrix
+from mmdet_ext.zoo.metafile import read_metafile
+from mmdet_ext.zoo.table import format_zoo
 
 from .ablation.table import format_markdown
 
-FORMATS: dict[str, Callable[[Any], str]] = {'ablation': format_markdown, 'deployment': format_support}
+FORMATS: dict[str, Callable[[Any], str]] = {
+    'ablation': format_markdown,
+    'deployment': format_support,
+    'support': format_matrix,
+    'zoo': format_zoo,
+}
 HINTS = {
     'ablation': 'copy the ablation.json of that ablation to it',
     'deployment': 'tools/deployment/support_table.py writes it',
+    'support': '`make test-matrix` writes it',
+    'zoo': 'write it as mmdet_ext/zoo/metafile.py says',
 }
 _KINDS = '|'.join(FORMATS)
 _BLOCK = re.compile(
@@ -48,7 +59,7 @@ def fill_tables(text: str, root: str | Path = '.') -> str:
         file = Path(root, match[3])
         if not file.is_file():
             raise FileNotFoundError(f'{file} is not there; {HINTS[match[2]]}')
-        return f'{match[1]}\n{FORMATS[match[2]](json.loads(file.read_text(encoding="utf-8")))}{match[4]}'
+        return f'{match[1]}\n{FORMATS[match[2]](_read(file))}{match[4]}'
 
     filled, found = _BLOCK.subn(fill, text)
     marks = _MARK.findall(text)
@@ -57,6 +68,10 @@ def fill_tables(text: str, root: str | Path = '.') -> str:
             f'the lines {", ".join(marks)} are not pairs of "<!-- KIND FILE: begin -->" and "<!-- KIND FILE: end -->"'
         )
     return filled
+
+
+def _read(file: Path) -> Any:
+    return read_metafile(file) if file.suffix == '.yml' else json.loads(file.read_text(encoding='utf-8'))
 
 
 def update_readmes(files: Iterable[str | Path], root: str | Path = '.', check: bool = False) -> list[Path]:

@@ -15,7 +15,8 @@ from .host_versions import MODULES, find_hosts
 def collect_versions() -> dict[str, str]:
     """Versions of this package, its hosts, torch and Python."""
     hosts = {host.name: number for module in MODULES for host, number in find_hosts(module)}
-    return {'mmdet_ext': __version__, **hosts, 'torch': torch.__version__, 'python': platform.python_version()}
+    # The version is a class of torch's own, which a checkpoint read without unpickling code cannot hold.
+    return {'mmdet_ext': __version__, **hosts, 'torch': str(torch.__version__), 'python': platform.python_version()}
 
 
 def hash_file(path: str | Path) -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mmdet_ext.analysis.ablation.table import format_markdown
 from mmdet_ext.analysis.readme_tables import fill_tables, update_readmes
@@ -78,6 +79,22 @@ def test_kinds_of_tables(stored):
     (stored / 'd.json').unlink()
     with pytest.raises(FileNotFoundError, match=r'd\.json is not there; tools/deployment/support_table\.py writes it'):
         fill_tables(text, stored)
+
+
+def test_a_family_of_the_zoo(tmp_path):
+    text = '<!-- zoo configs/x/metafile.yml: begin -->\nold\n<!-- zoo configs/x/metafile.yml: end -->\n'
+    with pytest.raises(
+        FileNotFoundError, match=r'metafile\.yml is not there; write it as mmdet_ext/zoo/metafile\.py says'
+    ):
+        fill_tables(text, tmp_path)
+    (tmp_path / 'configs/x').mkdir(parents=True)
+    metafile = tmp_path / 'configs/x/metafile.yml'
+    row = {'Name': 'a', 'Config': 'configs/x/a.py', 'Metadata': {'Training Data': 'cells', 'Epochs': 8}}
+    metafile.write_text(yaml.safe_dump({'Collections': [], 'Models': [], 'Untrained': [row]}))
+    assert '| [`a`](a.py) | cells  | 8        | none      |' in fill_tables(text, tmp_path)
+    metafile.write_text('Models: 3')
+    with pytest.raises(ValueError, match=r"metafile\.yml: 'Collections' must be a list"):
+        fill_tables(text, tmp_path)
 
 
 def test_ours_are_up_to_date():

@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mmdet_ext.utils.host_versions import HOSTS, is_tested
 from mmdet_ext.version import __version__
 
 ROOT = Path(__file__).parents[2]
-INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text())
 
 
 def pins(name: str) -> dict[str, str]:
@@ -39,20 +37,6 @@ def test_torch_is_pinned() -> None:
 
 def test_setup_reads_the_version() -> None:
     assert f"__version__ = '{__version__}'" in (ROOT / 'mmdet_ext' / 'version.py').read_text()
-
-
-@pytest.mark.parametrize('metafile', INDEX['Import'] or ['model-index.yml'])
-def test_metafiles_and_their_configs_exist(metafile: str) -> None:
-    content = yaml.safe_load((ROOT / metafile).read_text())
-    collections = {collection['Name'] for collection in content.get('Collections', [])}
-    for model in content.get('Models', []):
-        assert (ROOT / model['Config']).is_file()
-        assert model['In Collection'] in collections
-
-
-def test_every_metafile_is_in_the_index() -> None:
-    there = {path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('*/metafile.yml')}
-    assert there == set(INDEX['Import'])
 
 
 def test_no_family_folder_has_a_hyphen() -> None:

@@ -109,7 +109,7 @@ def _describe(path: str, where: str, source: Sequence[str] | None) -> str:
     if os.path.isdir(path):
         return _hash_folder(path)
     if not os.path.isfile(path):
-        hint = ' '.join(source) if source else 'README.md, "Real data", says where the data of our configs are from.'
+        hint = ' '.join(source) if source else 'docs/data.md says where the data of our configs are from.'
         raise FileNotFoundError(f'{where} is {path}, which is not there. {hint}')
     return f'{os.path.basename(path)} {_hash_file(path)}'
 

@@ -30,6 +30,8 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tabulate import tabulate
 
+from ..readme_tables import fill_tables
+
 _NEEDED = {'template', 'columns', 'ours', 'results', 'sections'}
 _KEYS = {*_NEEDED, 'digits', 'scale', 'ours_digits', 'options'}
 
@@ -146,7 +148,7 @@ def _section(rows: Sequence[Mapping[str, Any]], folder: Path, log: Mapping[str, 
 
 
 def format_experiment_log(folder: str | Path, results: Iterable[str | Path] = ()) -> str:
-    """The README of a folder of experiments.
+    """The README of a folder of experiments; tables that the template asks for are filled, see `fill_tables`.
 
     Args:
         folder: Configs, and `log.yml`.
@@ -177,7 +179,7 @@ def format_experiment_log(folder: str | Path, results: Iterable[str | Path] = ()
         ],
         ours_note=f'Ours: {len({name for name, _ in measured} & set(known))} of {len(known)} rows have been run.',
     )
-    return re.sub(r'\n{3,}', '\n\n', text)
+    return fill_tables(re.sub(r'\n{3,}', '\n\n', text))
 
 
 def write_experiment_logs(folders: Iterable[str | Path], results: Sequence[str | Path] | None = None) -> list[Path]:

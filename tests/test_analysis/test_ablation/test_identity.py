@@ -87,7 +87,7 @@ def test_evaluation_is_the_evaluator_alone(tmp_path):
 def test_missing_data_are_named(tmp_path):
     cfg = read(tmp_path / 'a')
     cfg.val_dataloader.dataset.ann_file = str(tmp_path / 'gone.json')
-    with pytest.raises(FileNotFoundError, match=r'val_dataloader\.dataset\.ann_file is .*gone\.json.*README\.md'):
+    with pytest.raises(FileNotFoundError, match=r'val_dataloader\.dataset\.ann_file is .*gone\.json.*docs/data\.md'):
         data_identity(cfg)
     cfg.val_dataloader.dataset.metainfo.source = ['Run make_it,', 'then wait.']
     with pytest.raises(FileNotFoundError, match=r'which is not there\. Run make_it, then wait\.'):
