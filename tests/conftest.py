@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# albumentations asks PyPI for a newer version whenever it is imported, and mmdet imports it.
+os.environ.setdefault('NO_ALBUMENTATIONS_UPDATE', '1')
 
 import numpy as np
 import pytest

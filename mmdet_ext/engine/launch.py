@@ -26,6 +26,7 @@ from ..compat import cpu_ranks, unwrap_model
 from .cfg_options import check_cfg_options
 from .checkpoint import check_resumable, check_weights, find_resumable, require_init
 from .config_check import check_config, raise_on_problems
+from .config_file import read_config
 from .dataset_overlay import overlay_dataset
 from .dataset_spec import Split
 
@@ -41,7 +42,7 @@ def load_config(
     """Read a config and apply what the command line adds: the data config first, then the options.
 
     Args:
-        config: Config file.
+        config: Config file, or `package::family/name.py`, see `read_config`.
         work_dir: Where logs and checkpoints go; default the config's `work_dir`, else `work_dirs/<config stem>`.
         dataset: Config whose data part replaces the config's, see `overlay_dataset`.
         cfg_options: Dotted key to value; an unknown key gives a warning, see `check_cfg_options`.
@@ -52,17 +53,13 @@ def load_config(
 
     Raises:
         FileNotFoundError: There is no such config.
-        ValueError: An option that would change nothing, or a data config without the needed parts.
+        ValueError: An option that would change nothing, a data config without the needed parts, or an unknown package.
     """
     setup_cache_size_limit_of_dynamo()
-    for file in (config, *(() if dataset is None else (dataset,))):
-        # Paths such as `mmdet_ext::...` are mmengine's to resolve.
-        if '::' not in str(file) and not Path(file).is_file():
-            raise FileNotFoundError(f'There is no config {file} (looked from {Path.cwd()}).')
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.launcher = launcher
     if dataset is not None:
-        overlay_dataset(cfg, Config.fromfile(dataset))
+        overlay_dataset(cfg, read_config(dataset))
     if cfg_options:
         for warning in check_cfg_options(cfg, cfg_options):
             print_log(warning, 'current', logging.WARNING)

@@ -12,6 +12,7 @@ from mmdet_ext.datasets.checks import load_object
 from mmdet_ext.datasets.image_checks import Size
 from mmdet_ext.datasets.part_file import check_part_names, read_part_file
 from mmdet_ext.datasets.problems import Problem
+from mmdet_ext.datasets.transforms import LandmarkAlbu
 from mmdet_ext.datasets.transforms.part_geometry import mirrored_order
 
 from .dataset_spec import DatasetSpec, option, transform_name
@@ -29,12 +30,12 @@ _UNFIT = {
     mmdet_transforms.Expand: _MOVES,
     mmdet_transforms.MinIoURandomCrop: _MOVES,
     mmdet_transforms.RandomCenterCropPad: _MOVES,
-    mmdet_transforms.Albu: _MOVES,
+    mmdet_transforms.Albu: _MOVES + ' (LandmarkAlbu does)',
     mmcv_transforms.CenterCrop: _MOVES,
     mmcv_transforms.Resize: _MOVES,
     mmcv_transforms.RandomFlip: _MOVES,
 }
-_FIT = (mmdet_transforms.Resize, mmdet_transforms.RandomFlip)
+_FIT = (mmdet_transforms.Resize, mmdet_transforms.RandomFlip, LandmarkAlbu)
 _BATCH = ('BatchSyncRandomResize', 'BatchResize')
 
 

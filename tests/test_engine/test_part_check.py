@@ -79,6 +79,7 @@ def edit(path, change):
         {'type': 'Pad', 'size_divisor': 32},
         {'type': 'PhotoMetricDistortion'},
         {'type': 'RandAugment'},
+        {'type': 'LandmarkAlbu', 'transforms': [{'type': 'HorizontalFlip'}]},
         {'type': 'TestTimeAug', 'transforms': [[FLIP], [{'type': 'PackPartInputs'}]]},
     ],
 )

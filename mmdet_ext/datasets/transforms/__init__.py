@@ -1,6 +1,7 @@
 """Transforms of the data pipeline."""
 
 from .face_random_crop import FaceRandomCrop
+from .landmark_albu import LandmarkAlbu
 from .landmark_random_crop import LandmarkRandomCrop
 from .landmark_random_flip import LandmarkRandomFlip
 from .landmark_resize import LandmarkResize
@@ -11,6 +12,7 @@ from .pack_part_inputs import PackPartInputs
 
 __all__ = [
     'FaceRandomCrop',
+    'LandmarkAlbu',
     'LandmarkRandomCrop',
     'LandmarkRandomFlip',
     'LandmarkResize',

@@ -111,6 +111,6 @@ def check_in_step(results: dict, who: str) -> None:
         what = f'the boxes {listing(changed)} were moved'
     raise ValueError(
         f'{who}: in {path} {what}, because a transform before it changed boxes and left `gt_keypoints` behind; use '
-        'LandmarkResize, LandmarkRandomFlip, LandmarkRandomCrop and FaceRandomCrop (Pad and changes of colour move '
-        'nothing)'
+        'LandmarkResize, LandmarkRandomFlip, LandmarkRandomCrop, LandmarkAlbu and FaceRandomCrop (Pad and changes of '
+        'colour move nothing)'
     )

@@ -21,8 +21,9 @@ class PackPartInputs(PackDetInputs):
     mmdet's geometric transforms record what they do in `results['homography_matrix']`; parts follow it in one step, at
     the end. So no transform has to know parts, and any that moves an image without recording it cannot be used:
     RandomAffine, RandomShift, Expand, MinIoURandomCrop, RandomCenterCropPad, Albu, Mosaic, MixUp and mmcv's own Resize,
-    RandomFlip and CenterCrop. The check of the config names them (`mmdet_ext.engine.part_check`). As the boxes are cut
-    once, at the border of the packed image, a part that a crop has cut may reach into what a later Pad adds.
+    RandomFlip and CenterCrop. LandmarkAlbu can. The check of the config names them (`mmdet_ext.engine.part_check`). As
+    the boxes are cut once, at the border of the packed image, a part that a crop has cut may reach into what a later
+    Pad adds.
 
     In an image whose x axis is reversed (horizontal or diagonal flip) left and right change places, as a lung that
     lies where right lungs lie is of no use in the slot of the left lung.
