@@ -1,5 +1,6 @@
 """Normalised mean error of landmarks."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from mmdet.registry import METRICS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
 
 from .face_truth import CocoFaces, FaceDetections, FaceTruth, Floats, read_detections, read_truth
 
@@ -26,7 +28,8 @@ class LandmarkNME(BaseMetric):
     - `failure_rate`: share of those whose error is above `failure_thr`;
     - `found`: share of the faces that were found.
 
-    Where none was found they are 1, 1 and 0, the worst; where no face counts, all are -1, as in COCO's metrics.
+    Where none was found they are 1, 1 and 0, the worst; where no face counts, all are -1, as in COCO's metrics. A
+    detector without landmarks (`num_landmarks=0`) gets none of them and a warning: it can be compared all the same.
 
     Args:
         normalize: 'bbox' divides by the square root of the area of the true box, 'interocular' by the distance of the
@@ -67,21 +70,30 @@ class LandmarkNME(BaseMetric):
         """Measure the faces of a batch; keeps the errors and the number of faces.
 
         Raises:
-            KeyError: The detector gives no landmarks, or the image has no annotations.
+            KeyError: The image has no annotations.
             ValueError: Detections and annotations have different numbers of landmarks.
         """
         for sample in data_samples:
             found = read_detections(sample, self.label)
             if found.landmarks is None:
-                raise KeyError(
-                    'LandmarkNME: pred_instances have no keypoints; it measures detectors with landmarks, such as '
-                    'those with a RetinaFaceHead'
-                )
+                self.results.append(None)
+                continue
             truth = read_truth(sample, self.label) if self.coco is None else self.coco[sample['img_id']]
             self.results.append(self._measure(found, truth, sample))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Mean over all faces."""
+        """Mean over all faces.
+
+        Raises:
+            KeyError: Some images have landmarks and others have none.
+        """
+        lacking = sum(one is None for one in results)
+        if lacking:
+            text = f'LandmarkNME: pred_instances of {lacking} of {len(results)} images have no keypoints'
+            if lacking < len(results):
+                raise KeyError(f'{text}; a detector gives them for all images (without detections: of shape (0, K, 2))')
+            print_log(f'{text}, so there is nothing to measure', 'current', logging.WARNING)
+            return {}
         faces = sum(one['faces'] for one in results)
         errors = np.concatenate([np.zeros(0), *(one['errors'] for one in results)])
         if not faces:

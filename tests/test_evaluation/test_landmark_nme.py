@@ -155,8 +155,13 @@ def test_faces_of_a_coco_file(tmp_path):
 
 def test_detector_without_landmarks_or_with_others():
     faces = truth((FACE, with_v(MARKS)))
-    with pytest.raises(KeyError, match='pred_instances have no keypoints'):
-        LandmarkNME().process({}, [sample([FACE], truth=faces)])
+    metric = LandmarkNME()
+    metric.process({}, [sample([FACE], truth=faces)])
+    assert metric.evaluate(1) == {}
+    metric = LandmarkNME()
+    metric.process({}, [sample([FACE], truth=faces), sample([FACE], keypoints=[MARKS], truth=faces)])
+    with pytest.raises(KeyError, match='pred_instances of 1 of 2 images have no keypoints; a detector gives them'):
+        metric.evaluate(2)
     with pytest.raises(ValueError, match='image 1 has 4 landmarks for each detection and 5 for each face'):
         LandmarkNME().process({}, [sample([FACE], keypoints=[MARKS[:4]], truth=faces)])
     with pytest.raises(KeyError, match='image 1 comes without gt_instances'):
