@@ -28,7 +28,7 @@ def run(monkeypatch):
 
 def test_defaults(run, capsys):
     args, kwargs = run()
-    assert args == (list(benchmark.CASES), 'benchmarks')
+    assert args == (list(benchmark.CASES), 'benchmarks/speed.json')
     assert kwargs == dict(device='cpu', seed=0, repeats=None, command=shlex.join(['python', TOOL]))
     assert '| what' in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ def main() -> None:
     """Parse the arguments and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('case', nargs='*', default=['all'], help=f'all, or some of {", ".join(CASES)}')
-    parser.add_argument('--out', default='benchmarks', help='folder of the JSON files, one per case')
+    parser.add_argument('--out', default='benchmarks/speed.json', help='JSON file; rows of other cases stay in it')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     parser.add_argument('--repeats', type=int, help='measurements of each side (default: as many as the case wants)')
     parser.add_argument('--seed', type=int, default=0)

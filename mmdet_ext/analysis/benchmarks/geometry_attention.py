@@ -10,6 +10,8 @@ from torch import Tensor
 from mmdet_ext.models.relations import GeometryAttentionRelation, RelationContext
 from mmdet_ext.models.relations.fused_attention import geometry_attention
 
+from .limits import Work
+
 IMAGE = (800, 1333)
 WIDTH = 1024
 HEADS = 16
@@ -45,6 +47,21 @@ def textbook_attention(qkv: Sequence[Tensor], boxes: Tensor, layer: torch.nn.Lin
     geometry = F.relu(layer(embedding)).clamp(min=1e-6).log().permute(2, 0, 1)
     scores = query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])
     return (scores + geometry).softmax(-1) @ value
+
+
+def attention_flops(number: int, heads: int, width: int, embedding: int = 64) -> float:
+    """Matrix products of one image, forward and backward, when nothing is computed twice.
+
+    Scores and mixing are 2 N^2 W each, and twice that backward; the geometry layer is 2 N^2 E H, and once more
+    backward, because boxes get no gradient.
+
+    Args:
+        number: boxes N.
+        heads: H.
+        width: channels W of queries, keys and values, all heads together.
+        embedding: channels E of the embedding of a pair.
+    """
+    return float(number**2 * (12 * width + 4 * embedding * heads))
 
 
 class GeometryAttentionCase:
@@ -123,3 +140,8 @@ class GeometryAttentionCase:
             tolerance = 1e-2 if name in ('weight', 'bias') or name.startswith('geometry.') else 1e-3
             if not error < tolerance:
                 raise ValueError(f'{self.name}: {name} differs from the textbook by {error:.1e} of its largest value')
+
+    def work(self, ours: Callable[[], dict]) -> Work:
+        """See `attention_flops`; the linear layers are three of WIDTH x WIDTH."""
+        layers = 3 * 6 * self.number * WIDTH**2 if self.projections else 0
+        return Work(flops=attention_flops(self.number, HEADS, WIDTH) + layers)

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from mmdet_ext.models.relations import GeometryAttentionRelation, RelationContext
 
-from .geometry_attention import IMAGE, random_boxes
+from .geometry_attention import IMAGE, attention_flops, random_boxes
+from .limits import Work
 
 WIDTH = 256
+HEADS = 16
 
 
 class GeometryBatchCase:
@@ -34,7 +36,7 @@ class GeometryBatchCase:
         """The relation on the whole batch, and on one image after the other."""
         generator = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
-        relation = GeometryAttentionRelation(WIDTH).to(device)
+        relation = GeometryAttentionRelation(WIDTH, heads=HEADS).to(device)
         contexts = [self._context((count,), device, generator) for count in self.counts]
         images = torch.arange(len(contexts), device=device).repeat_interleave(torch.tensor(self.counts, device=device))
         rois = torch.cat([ctx.rois for ctx in contexts])
@@ -70,3 +72,8 @@ class GeometryBatchCase:
         error = float((ours - sibling).abs().max())
         if not error < 1e-4:
             raise ValueError(f'{self.name}: the batch differs from its images by {error:.1e}')
+
+    def work(self, ours: Callable[[], Tensor]) -> Work:
+        """See `attention_flops`; and three linear layers, whose input needs no gradient here."""
+        attention = sum(attention_flops(count, HEADS, WIDTH) for count in self.counts)
+        return Work(flops=attention + 3 * 4 * sum(self.counts) * WIDTH**2)

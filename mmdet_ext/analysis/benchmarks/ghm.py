@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from mmdet_ext.models.losses import GHMCLoss
 
+from .limits import Work
+
 BINS = 30
 
 
@@ -62,6 +64,10 @@ class GHMCase:
             error = float((got - wanted).norm() / wanted.norm())
             if not error < 1e-3:
                 raise ValueError(f"{self.name}: {name} differs from mmdet's by {error:.1e}")
+
+    def work(self, ours: Callable[[], Outcome]) -> Work:
+        """Logits are read and gradients written once (4 bytes each), labels (8) and weights (4) read once."""
+        return Work(bytes=self.rows * (8 * self.columns + 12))
 
 
 # The target is asked of the large size; what R-CNN and RPN give must not take longer than in mmdet.

@@ -12,6 +12,7 @@ from torch import Tensor
 from mmdet_ext.models.task_modules.assigners import YOLOAssigner
 
 from .geometry_attention import IMAGE, random_boxes
+from .limits import Work
 
 
 class Size(NamedTuple):
@@ -102,6 +103,7 @@ class YOLOAssignerCase:
                 result = assigner.assign(priors, gts)
             return result
 
+        self.priors = len(priors)
         return lambda: assign(ours), lambda: assign(sibling)
 
     def check(self, ours: AssignResult, sibling: AssignResult) -> None:
@@ -117,6 +119,10 @@ class YOLOAssignerCase:
         by_matching = (ours.gt_inds > 0) & (ours.max_overlaps < self.options.thresholds[0])
         if by_matching.sum() > ours.num_gts:
             raise ValueError(f'{self.name}: {int(by_matching.sum())} best priors for {ours.num_gts} ground truths')
+
+    def work(self, ours: Callable[[], AssignResult]) -> Work:
+        """Each prior is read (16 bytes), and its ground truth (8), IoU (4) and label (8) are written, once a call."""
+        return Work(bytes=36 * self.priors * self.options.calls)
 
 
 YOLO_ASSIGNER_CASES = [YOLOAssignerCase(size) for size in SIZES]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmdet_ext.analysis.benchmarks import benchmark
+from mmdet_ext.analysis.benchmarks import measure
 from mmdet_ext.analysis.benchmarks.geometry_attention import (
     IMAGE,
     GeometryAttentionCase,
@@ -62,6 +62,6 @@ def test_titles_and_targets():
 
 @pytest.mark.slow
 def test_memory_is_measured_in_processes_of_their_own():
-    extra = benchmark._measure_memory(benchmark.CASES['geometry-attention'], torch.device('cpu'), 0)
+    extra = measure._measure_memory(GeometryAttentionCase(), torch.device('cpu'), 0)
     assert 400 < extra['sibling'] / 2**20 < 1500
     assert extra['ours'] < extra['sibling'] / 8

@@ -1,0 +1,76 @@
+"""How fast a row could be at best: what it has to read, write and compute, over what this machine can do."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+_COPY = 64 << 20
+_SIDE = 2048
+_TURNS = 5
+
+
+class Work(NamedTuple):
+    """The least that a call has to do, whoever writes it.
+
+    Attributes:
+        bytes: inputs read once, results and gradients written once.
+        flops: floating-point operations of its matrix products and convolutions, two for a multiplication with
+            addition; the rest of the arithmetic is not counted.
+    """
+
+    bytes: float = 0.0
+    flops: float = 0.0
+
+
+class Rates(NamedTuple):
+    """What the machine does in a second, with the threads that are set.
+
+    Attributes:
+        bytes: read and written by a copy that no cache holds.
+        flops: of a large product of matrices in float32, as convolutions use it here.
+    """
+
+    bytes: float
+    flops: float
+
+
+def measure_rates(device: torch.device) -> Rates:
+    """Best of a few copies of 256 MB and of a few products of 2048 x 2048 matrices."""
+    source, target = torch.zeros(_COPY, device=device), torch.zeros(_COPY, device=device)
+    left, right = torch.rand(2, _SIDE, _SIDE, device=device)
+    copy = _best_time(lambda: target.copy_(source), device)
+    product = _best_time(lambda: left @ right, device)
+    return Rates(2 * source.nbytes / copy, 2 * _SIDE**3 / product)
+
+
+def count_flops(run: Callable[[], Any]) -> float:
+    """Operations of matrix products and convolutions of one call, its backward included."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def least_seconds(work: Work, rates: Rates) -> tuple[float, str]:
+    """Seconds that the work takes at best, and which of `'bytes'` and `'flops'` it waits for."""
+    seconds = {name: getattr(work, name) / getattr(rates, name) for name in Work._fields}
+    slowest = max(seconds, key=seconds.__getitem__)
+    return seconds[slowest], slowest
+
+
+def _best_time(run: Callable[[], Any], device: torch.device) -> float:
+    times = []
+    for _ in range(_TURNS):
+        _wait(device)
+        start = time.perf_counter()
+        run()
+        _wait(device)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
