@@ -88,7 +88,9 @@ class DatasetCheckHook(Hook):
             model = unwrapped(runner.model)
             specs = []
             for split in fresh:
-                dataset = getattr(getattr(runner, f'{split}_dataloader'), 'dataset', None)
+                # A training may have no validation.
+                loop = getattr(runner, f'{split}_loop')
+                dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
                 specs += dataset_specs(dataset, f'{split}_dataloader.dataset', split)
             unchecked = [spec for spec in specs if spec.split not in self.checked]
             counts = list(model_class_counts(model))

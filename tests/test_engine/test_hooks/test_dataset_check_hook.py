@@ -49,9 +49,13 @@ def dataset(tmp_path):
 
 
 def runner(train=None, val=None, test=None, model=None):
-    loaders = {'train_dataloader': train, 'val_dataloader': val, 'test_dataloader': test}
-    loaders = {key: SimpleNamespace(dataset=value) if value else None for key, value in loaders.items()}
-    return SimpleNamespace(model=model or make_model(), **loaders)
+    # As in mmengine a runner without validation has no loop for it, and its `val_dataloader` fails.
+    sets = {'train_loop': train, 'val_loop': val, 'test_loop': test}
+    loops = {
+        key: SimpleNamespace(dataloader=SimpleNamespace(dataset=value)) if value else None
+        for key, value in sets.items()
+    }
+    return SimpleNamespace(model=model or make_model(), **loops)
 
 
 def test_good_data_pass(dataset):
