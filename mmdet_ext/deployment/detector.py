@@ -17,6 +17,7 @@ from mmdet_ext.models.relations import Parts
 from mmdet_ext.models.roi_heads import RelationCascadeRoIHead, RelationRoIHead
 from mmdet_ext.models.roi_heads.bbox_heads import RelationBBoxHead
 from mmdet_ext.models.roi_heads.relation_context import wants_parts
+from mmdet_ext.models.roi_heads.roi_extractors import FastRoIExtractor
 
 from .candidates import ABSENT, check_nms
 from .dense import dense_detections
@@ -104,7 +105,7 @@ def _box_heads(roi_head: Any) -> list[Any]:
 
 
 def _check_roi_head(roi_head: Any, name: str, exports: str) -> None:
-    for part, kinds in (('bbox_head', BOX_HEADS), ('bbox_roi_extractor', (SingleRoIExtractor,))):
+    for part, kinds in (('bbox_head', BOX_HEADS), ('bbox_roi_extractor', (SingleRoIExtractor, FastRoIExtractor))):
         built: Any = getattr(roi_head, part, None)
         for module in built if isinstance(built, nn.ModuleList) else [built]:
             if type(module) not in kinds:

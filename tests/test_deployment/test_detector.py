@@ -257,3 +257,9 @@ def test_detections_of_the_comparison_can_differ() -> None:
     moved = Found(found.boxes + 0.2, found.scores, found.labels)
     with pytest.raises(AssertionError):
         assert_same(model, data, moved)
+
+
+def test_the_fast_extractor_is_exported_as_the_plain_one() -> None:
+    cfg = two_stage()
+    cfg.roi_head.bbox_roi_extractor.type = 'FastRoIExtractor'
+    check_exportable(MODELS.build(cfg))
