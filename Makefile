@@ -21,7 +21,7 @@ $(error STACK=$(STACK) is unknown: default (mmengine, mmcv, mmdet) or onedl (the
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs demo test suite core test-all test-matrix smoke bench bench-phantom zoo lint doctor clean
+.PHONY: help setup docs demo test suite core test-all test-matrix smoke bench bench-phantom zoo lint doctor drill clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -92,6 +92,9 @@ bench-phantom: setup  ## Tune and compare the detectors on the chest phantom wit
 
 zoo: setup  ## Train, test and publish the small models, and write their tables (hours on two cores; goes on where it was)
 	$(BIN)/python tools/zoo.py
+
+drill: setup  ## Kill and starve trainings and feed bad files to readers (half an hour; disk and mount cases want root)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/drill.py
 
 # Not after `setup`: it is there to tell why the set-up fails.
 doctor:  ## Report versions and problems of the environment, each with its fix

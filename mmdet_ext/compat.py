@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import gc
 import os
 import pickle
@@ -11,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmcv.ops.nms import NMSop
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.logging import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.runner import checkpoint as checkpoint_io
+from torch.hub import load_state_dict_from_url
 
 from mmdet_ext.utils.host_versions import untested_hosts
 
@@ -61,6 +65,71 @@ def allow_checkpoint_types() -> None:
     """
     if hasattr(torch.serialization, 'add_safe_globals'):
         torch.serialization.add_safe_globals(_checkpoint_types())
+
+
+def refuse_unsafe_checkpoints() -> None:
+    """Let mmengine load checkpoints with `weights_only=True` alone; called by `import mmdet_ext`.
+
+    What `load_from`, `init_cfg=dict(type='Pretrained')` and `init_detector` are given may come from anywhere. The
+    fork's loader tries again with `weights_only=False` when it meets an object, which is what a harmful file has; and
+    the downloads of both stacks load whatever came, because torch's `load_url` does unless told otherwise.
+    """
+    if hasattr(checkpoint_io, '_safe_torch_load'):
+        checkpoint_io._safe_torch_load = _load_weights
+    checkpoint_io.load_url = _load_url
+
+
+def _load_weights(file: Any, map_location: Any = None, weights_only: bool | None = None) -> Any:
+    """Stand-in for the fork's loader."""
+    if weights_only is False:
+        return torch.load(file, map_location=map_location, weights_only=False)
+    allow_checkpoint_types()
+    with _refusing(file):
+        return torch.load(file, map_location=map_location, weights_only=True)
+
+
+def _load_url(url: str, *args: Any, **kwargs: Any) -> Any:
+    """Stand-in for torch's `load_url` in mmengine's loaders."""
+    allow_checkpoint_types()
+    with _refusing(url):
+        return load_state_dict_from_url(url, *args, **{'weights_only': True, **kwargs})
+
+
+@contextlib.contextmanager
+def _refusing(what: Any) -> Iterator[None]:
+    """Say in a sentence that a checkpoint was refused."""
+    try:
+        yield
+    except pickle.UnpicklingError as error:
+        reason = str(error).split('\n', maxsplit=1)[0][:200]
+        raise ValueError(
+            f'The checkpoint {what} is refused: it is damaged, or holds Python objects, and loading those could run '
+            f'code; use one of tensors and plain data. torch says: {reason}'
+        ) from error
+
+
+def widen_nms_scores() -> None:
+    """Let mmcv's NMS take what autocast gives it on a CPU; called by `import mmdet_ext`.
+
+    Boxes are decoded in float32 while scores stay in half precision, and the kernel wants one type: without this an RPN
+    cannot propose anything under `torch.autocast('cpu')`. On a GPU scores are only sorted.
+    """
+    if not hasattr(NMSop.forward, 'widened'):
+        NMSop.forward = staticmethod(_wide_nms(NMSop.forward))
+
+
+def _wide_nms(forward: Callable) -> Callable:
+    """The forward pass of NMS, in float32 at least where boxes and scores are on a CPU."""
+
+    @functools.wraps(forward)
+    def wide(ctx: Any, bboxes: torch.Tensor, scores: torch.Tensor, *args: Any) -> torch.Tensor:
+        if bboxes.device.type == 'cpu':
+            kind = torch.promote_types(torch.promote_types(bboxes.dtype, scores.dtype), torch.float32)
+            bboxes, scores = bboxes.to(kind), scores.to(kind)
+        return forward(ctx, bboxes, scores, *args)
+
+    wide.widened = True  # type: ignore[attr-defined]
+    return wide
 
 
 def unwrap_model(runner: Runner) -> None:

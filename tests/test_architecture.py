@@ -17,10 +17,17 @@ ALLOWED = {
 }
 # What the files of a folder must not import.
 FORBIDDEN = {
-    'models': {'mmdet_ext.analysis', 'mmdet_ext.datasets', 'mmdet_ext.engine', 'mmdet_ext.zoo'},
-    'datasets': {'mmdet_ext.analysis', 'mmdet_ext.zoo'},
-    'engine': {'mmdet_ext.zoo'},
-    'evaluation': {'mmdet_ext.analysis', 'mmdet_ext.zoo'},
+    'models': {
+        'mmdet_ext.analysis',
+        'mmdet_ext.datasets',
+        'mmdet_ext.engine',
+        'mmdet_ext.reliability',
+        'mmdet_ext.zoo',
+    },
+    'datasets': {'mmdet_ext.analysis', 'mmdet_ext.reliability', 'mmdet_ext.zoo'},
+    'engine': {'mmdet_ext.reliability', 'mmdet_ext.zoo'},
+    'evaluation': {'mmdet_ext.analysis', 'mmdet_ext.reliability', 'mmdet_ext.zoo'},
+    'zoo': {'mmdet_ext.reliability'},
     'visualization': {
         'mmdet_ext.analysis',
         'mmdet_ext.datasets',

@@ -8,15 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmcv.ops import nms
+from mmcv.ops.nms import NMSop
 from mmdet.apis import init_detector
 from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.model import MMDistributedDataParallel
+from mmengine.runner import checkpoint as checkpoint_io
 from mmengine.runner import load_checkpoint
 from torch import nn
 
 from mmdet_ext import compat
-from mmdet_ext.compat import allow_checkpoint_types, cpu_ranks, unwrap_model
+from mmdet_ext.compat import allow_checkpoint_types, cpu_ranks, unwrap_model, widen_nms_scores
 from tests.tiny_coco import tiny_run
 
 
@@ -147,3 +150,56 @@ def test_cpu_ranks_need_torchrun(monkeypatch):
     monkeypatch.setattr(compat, 'get_device', lambda: 'cpu')
     with pytest.raises(ValueError, match='started by torchrun'), cpu_ranks(Config({'launcher': 'slurm'})):
         pass
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_nms_takes_what_autocast_gives(dtype):
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 0, 10, 10], [20, 0, 30, 10]])
+    scores = torch.tensor([0.5, 0.75, 0.25])
+    _, kept = nms(boxes, scores, 0.5)
+    assert kept.tolist() == [1, 2]
+    assert nms(boxes, scores.to(dtype), 0.5)[1].tolist() == [1, 2]
+    assert nms(boxes.to(dtype), scores.to(dtype), 0.5)[1].tolist() == [1, 2]
+
+
+def test_nms_is_widened_once():
+    forward = NMSop.forward
+    widen_nms_scores()
+    assert NMSop.forward is forward
+
+
+@pytest.mark.parametrize('address', [False, True])
+def test_no_loader_of_mmengine_runs_code(tmp_path, monkeypatch, address):
+    """Neither of a local file, where the fork falls back, nor of a download, where torch does not look by default."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({'state_dict': _Call(os.mkdir, 'harm_was_done')}, 'evil.pth')
+    name = 'evil.pth'
+    if address:
+        monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+        (tmp_path / 'checkpoints').mkdir()
+        (tmp_path / 'evil.pth').rename(tmp_path / 'checkpoints' / 'evil.pth')
+        name = 'https://example.org/evil.pth'
+    with pytest.raises((ValueError, pickle.UnpicklingError)):
+        checkpoint_io.CheckpointLoader.load_checkpoint(name, map_location='cpu')
+    assert not os.path.exists('harm_was_done')
+
+
+def test_a_download_of_weights_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    (tmp_path / 'checkpoints').mkdir()
+    torch.save({'state_dict': {'a': torch.ones(2)}, 'h': HistoryBuffer([1.0], [1])}, tmp_path / 'checkpoints' / 'g.pth')
+    loaded = checkpoint_io.CheckpointLoader.load_checkpoint('https://example.org/g.pth', map_location='cpu')
+    assert loaded['state_dict']['a'].tolist() == [1, 1]
+
+
+def test_the_stand_in_for_the_forks_loader(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({'h': HistoryBuffer([1.0], [1])}, 'good.pth')
+    assert compat._load_weights('good.pth', map_location='cpu')['h'].mean() == 1
+    torch.save({'x': _Call(os.mkdir, 'harm_was_done')}, 'evil.pth')
+    with pytest.raises(ValueError, match=r'The checkpoint evil\.pth is refused: .* could run code; .* torch says: '):
+        compat._load_weights('evil.pth')
+    assert not os.path.exists('harm_was_done')
+    # Whoever says so himself is obeyed.
+    compat._load_weights('evil.pth', weights_only=False)
+    assert os.path.exists('harm_was_done')

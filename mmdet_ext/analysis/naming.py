@@ -1,15 +1,16 @@
 """Annotated and detected objects from files, and which name the detections give to each object."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine.fileio import load
 from numpy.typing import NDArray
 
+from mmdet_ext.datasets.coco_file import read_coco
 from mmdet_ext.evaluation.confusion import confusion_matrix
 from mmdet_ext.evaluation.objects import ImageObjects, Objects, no_objects
+
+from . import stored_predictions
 
 
 def read_annotations(ann_file: str | Path, classes: Sequence[str]) -> dict[int, Objects]:
@@ -17,9 +18,10 @@ def read_annotations(ann_file: str | Path, classes: Sequence[str]) -> dict[int, 
 
     Raises:
         FileNotFoundError: The annotation file is missing.
+        ValueError: It is no COCO file, see `read_coco`.
     """
-    coco = json.loads(Path(ann_file).read_text(encoding='utf-8'))
-    labels = {c['id']: classes.index(c['name']) for c in coco['categories'] if c['name'] in classes}
+    coco = read_coco(ann_file)
+    labels = {c['id']: classes.index(c['name']) for c in coco['categories'] if c.get('name') in classes}
     found: dict[int, list[tuple[list[float], int]]] = {image['id']: [] for image in coco['images']}
     for annotation in coco['annotations']:
         if annotation['category_id'] in labels and not annotation.get('iscrowd'):
@@ -32,10 +34,14 @@ def read_annotations(ann_file: str | Path, classes: Sequence[str]) -> dict[int, 
 
 
 def read_predictions(file: str | Path) -> dict[int, Objects]:
-    """Detected objects by image id, from the pickle that `tools/test.py --out` writes (a file of your own making)."""
+    """Detected objects by image id, from the pickle that `tools/test.py --out` writes.
+
+    Raises:
+        FileNotFoundError, ValueError: See `stored_predictions.read_predictions`.
+    """
     return {
-        sample['img_id']: Objects(*(sample['pred_instances'][key].numpy() for key in ('bboxes', 'labels', 'scores')))
-        for sample in load(file)
+        image.img_id: Objects(image.bboxes.numpy(), image.labels.numpy(), image.scores.numpy())  # type: ignore[misc]
+        for image in stored_predictions.read_predictions(file)
     }
 
 

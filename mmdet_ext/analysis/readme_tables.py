@@ -6,9 +6,10 @@
 ```
 
 What stands between two such lines comes from the file that they name. The word before it says which kind it is: for
-`ablation` an `ablation.json` of `tools/analysis_tools/ablate.py`, for `deployment` the file of
-`tools/deployment/support_table.py`, for `support` that of `make test-matrix`, for `zoo` the `metafile.yml` of the
-family whose README it is.
+`ablation` an `ablation.json` of `tools/analysis_tools/ablate.py`, for `communication` the file of
+`tools/analysis_tools/communication.py`, for `deployment` that of `tools/deployment/support_table.py`, for `reliability`
+that of `make drill`, for `support` that of `make test-matrix`, for `zoo` the `metafile.yml` of the family whose README
+it is.
 """
 
 import json
@@ -18,21 +19,27 @@ from pathlib import Path
 from typing import Any
 
 from mmdet_ext.deployment.support_table import format_support
+from mmdet_ext.reliability.table import format_reliability
 from mmdet_ext.utils.support_matrix import format_matrix
 from mmdet_ext.zoo.metafile import read_metafile
 from mmdet_ext.zoo.table import format_zoo
 
 from .ablation.table import format_markdown
+from .communication import format_communication
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     'ablation': format_markdown,
+    'communication': format_communication,
     'deployment': format_support,
+    'reliability': format_reliability,
     'support': format_matrix,
     'zoo': format_zoo,
 }
 HINTS = {
     'ablation': 'copy the ablation.json of that ablation to it',
+    'communication': 'tools/analysis_tools/communication.py --out writes it',
     'deployment': 'tools/deployment/support_table.py writes it',
+    'reliability': '`make drill` writes it',
     'support': '`make test-matrix` writes it',
     'zoo': 'write it as mmdet_ext/zoo/metafile.py says',
 }

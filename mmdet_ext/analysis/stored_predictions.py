@@ -1,6 +1,7 @@
 """Reads predictions that `tools/test.py --out FILE.pkl` has stored, without running what stands in the pickle."""
 
 import io
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +82,12 @@ def read_predictions(path: str | Path) -> list[ImagePredictions]:
             f'{path} is no list of predictions, one dict an image, as tools/test.py --out of mmdet 3.x writes it; '
             'results of mmdet 2.x (lists of arrays) cannot be read'
         )
-    return list(_images(content, path))
+    try:
+        return list(_images(content, path))
+    except (TypeError, AttributeError, KeyError, RuntimeError, OverflowError) as error:
+        raise ValueError(
+            f'{path} holds predictions of another form than tools/test.py --out writes: {error}'
+        ) from error
 
 
 def _images(content: Sequence[Mapping[str, Any]], path: Path) -> Iterator[ImagePredictions]:
@@ -103,11 +109,16 @@ def _images(content: Sequence[Mapping[str, Any]], path: Path) -> Iterator[ImageP
         if bboxes.shape != (len(scores), 4) or labels.shape != scores.shape or scores.ndim != 1:
             shapes = ', '.join(str(tuple(tensor.shape)) for tensor in (bboxes, scores, labels))
             raise ValueError(f'{where}: bboxes, scores and labels must be (n, 4), (n,) and (n,), got {shapes}')
+        shape = item['ori_shape']
+        if len(shape) < 2 or not all(isinstance(side, int) and side > 0 for side in shape[:2]):
+            raise ValueError(f'{where}: ori_shape must be height and width in pixels, got {shape!r:.60}')
+        if labels.is_floating_point() or labels.is_complex():
+            raise ValueError(f'{where}: labels must be whole numbers, got {labels.dtype}')
         if not (torch.isfinite(scores).all() and torch.isfinite(bboxes).all()):
             raise ValueError(f'{where}: has a score or a box that is not finite')
         yield ImagePredictions(
             img_id=item['img_id'],
-            ori_shape=tuple(item['ori_shape'][:2]),
+            ori_shape=(int(shape[0]), int(shape[1])),
             bboxes=bboxes.float(),
             scores=scores.float(),
             labels=labels.long(),
@@ -121,6 +132,14 @@ def _tensor(value: Any) -> torch.Tensor:
     return value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
 
 
+def _rebuild(storage: Any, offset: int, size: Sequence[int], stride: Sequence[int], *rest: Any) -> torch.Tensor:
+    """Stands in for torch's own, which makes a storage longer where the tensor would reach beyond it."""
+    reach = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) + 1
+    if offset < 0 or any(number < 0 for number in (*size, *stride)) or (0 not in size and reach > storage._size()):
+        raise pickle.UnpicklingError('it holds a tensor that reaches beyond its numbers')
+    return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, *rest)
+
+
 def _load_storage(raw: bytes) -> Any:
     """Stands in for `torch.storage._load_from_bytes`, which loads whatever is in the bytes."""
     return torch.load(io.BytesIO(raw), weights_only=True)
@@ -132,7 +151,7 @@ def _scalar(number_type: Any, raw: Any) -> Any:
 
 
 _ALLOWED = {
-    ('torch._utils', '_rebuild_tensor_v2'): torch._utils._rebuild_tensor_v2,
+    ('torch._utils', '_rebuild_tensor_v2'): _rebuild,
     ('torch.storage', '_load_from_bytes'): _load_storage,
     ('numpy.core.multiarray', 'scalar'): _scalar,
 }

@@ -68,6 +68,10 @@ def check_coco(
         return [*problems, Problem('error', where, f'{message}; convert it to COCO format')]
     categories, image_records, annotations = (_records(data[kind], kind, where, problems) for kind in _KEYS)
     problems += _check_sizes(image_records, where)
+    nameless = [i['id'] for i in image_records if not isinstance(i['file_name'], str) or not i['file_name']]
+    if nameless:
+        message = f'{len(nameless)} images have a `file_name` that is no text (image ids {listing(nameless)})'
+        problems.append(Problem('error', where, f'{message}; write the name of the file'))
     problems += _check_references(annotations, image_records, categories, where)
     problems += _check_boxes(annotations, image_records, where)
     names = {c['id']: str(c['name']) for c in categories}

@@ -90,7 +90,7 @@ def chestx_det_to_coco(
     raw = path.read_bytes()
     try:
         entries = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not a JSON file: {error}') from error
     if not isinstance(entries, list):
         raise ValueError(f'{path} is not a ChestX-Det file: it must be a list of images with {", ".join(_KEYS)}')
@@ -165,7 +165,9 @@ def _read_findings(entry: dict[str, Any], width: int, height: int) -> tuple[list
     for index, (sym, box, polygon) in enumerate(zip(*(entry[key] for key in _KEYS[1:]), strict=True)):
         where = f'{entry["file_name"]!r}, finding {index}'
         corners, points = _numbers(box, (4,)), _numbers(polygon, (-1, 2))
-        area = 0 if points is None or len(points) < 3 else _area(points, width, height)
+        # An outline far outside would be drawn there, in gigabytes.
+        fits = points is not None and len(points) >= 3 and not _outside(points, width, height)
+        area = _area(points, width, height) if fits and points is not None else 0
         errors = [
             error
             for error in (
@@ -232,7 +234,7 @@ def _numbers(value: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     """Finite float64 of that shape (-1: any length), or None."""
     try:
         array = np.array(value, dtype=np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     fits = array.ndim == len(shape) and all(want in (-1, has) for want, has in zip(shape, array.shape, strict=True))
     return array if fits and np.isfinite(array).all() else None

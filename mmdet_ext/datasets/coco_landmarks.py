@@ -1,9 +1,12 @@
 """COCO json with landmarks."""
 
+import math
 from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
+
+from .box_checks import is_number
 
 
 @DATASETS.register_module()
@@ -32,10 +35,10 @@ class CocoLandmarkDataset(CocoDataset):
         return info
 
     def _checked(self, keypoints: Any, annotation: dict) -> list[float]:
-        numbers = isinstance(keypoints, list) and all(isinstance(value, int | float) for value in keypoints)
+        numbers = isinstance(keypoints, list) and all(is_number(v) and math.isfinite(v) for v in keypoints)
         if not numbers or not keypoints or len(keypoints) % 3:
             raise ValueError(
                 f'{self.ann_file}: the `keypoints` of annotation {annotation.get("id")} must be a list of three '
-                f'numbers x, y, v for each landmark, got {keypoints!r:.60}'
+                f'finite numbers x, y, v for each landmark, got {keypoints!r:.60}'
             )
         return keypoints

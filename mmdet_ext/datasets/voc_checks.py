@@ -82,11 +82,13 @@ def _read(path: str, image: str, content: _Content) -> None:
     try:
         tree = ET.parse(path).getroot()
         size = tree.find('size')
-        limit = None if size is None else (_number(size, 'width'), _number(size, 'height'))
+        limit = None if size is None else (_whole(size, 'width'), _whole(size, 'height'))
         for thing in tree.findall('object'):
             box = thing.find('bndbox')
             if box is None:
                 raise ValueError('an object without `bndbox`')
+            if thing.find('difficult') is not None:
+                _whole(thing, 'difficult')
             content.names[_text(thing, 'name')] += 1
             content.boxes.append([_number(box, key) for key in ('xmin', 'ymin', 'xmax', 'ymax')])
             content.limits.append(limit or (np.nan, np.nan))
@@ -107,12 +109,21 @@ def _text(parent: ET.Element, key: str) -> str:
     return text
 
 
+def _whole(parent: ET.Element, key: str) -> int:
+    """mmdet reads sizes and flags by `int`."""
+    text = _text(parent, key)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f'`{key}` is {text!r:.40} instead of a whole number') from None
+
+
 def _number(parent: ET.Element, key: str) -> float:
     text = _text(parent, key)
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f'`{key}` is {text!r} instead of a number') from None
+        raise ValueError(f'`{key}` is {text!r:.40} instead of a number') from None
 
 
 def _check_names(names: Counter[str], classes: Sequence[str], where: str, origin: str) -> list[Problem]:

@@ -62,8 +62,11 @@ def read_wider_labels(path: str | os.PathLike[str]) -> list[WiderImage]:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f'the label file {path} does not exist; correct `ann_file` or `data_root`')
-    with open(path, encoding='utf-8') as file:
-        text = file.read()
+    try:
+        with open(path, encoding='utf-8') as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'the label file {path} cannot be read as text in UTF-8: {error}') from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise ValueError(f'{path} is empty; it must be a label file of WIDER FACE or RetinaFace')
@@ -104,8 +107,9 @@ def _read_official(lines: list[tuple[int, str]], path: str | os.PathLike[str]) -
         number, name = lines[place]
         image = WiderImage(name, number)
         count = lines[place + 1][1] if place + 1 < len(lines) else ''
-        if not count.isdecimal():
-            raise ValueError(f'{path}, line {number}: {name!r} is followed by {count!r}, not by its number of faces')
+        if not (count.isdecimal() and count.isascii() and len(count) < 10):
+            where = f'{path}, line {number}'
+            raise ValueError(f'{where}: {name!r} is followed by {count!r:.40}, not by its number of faces')
         place += 2
         for row in range(int(count)):
             if place == len(lines):
@@ -122,7 +126,8 @@ def _read_official(lines: list[tuple[int, str]], path: str | os.PathLike[str]) -
 def _numbers(line: str, where: str, lengths: tuple[int, ...], needed: str) -> list[float]:
     words = line.split()
     try:
-        values = [float(word) for word in words]
+        # float() also takes the digits of other scripts, and 1_0 for 10.
+        values = [float(word) if word.isascii() and '_' not in word else math.nan for word in words]
     except ValueError:
         values = [math.nan]
     if not all(map(math.isfinite, values)):

@@ -1,5 +1,6 @@
-"""Around the Runner: hooks (registered here), and the launchers, options and checkpoints behind `tools/`."""
+"""Around the Runner: hooks and FSDP's strategy (registered here); launchers, options, checkpoints behind `tools/`."""
 
 from . import hooks
+from .sharded_strategy import ShardedStrategy
 
-__all__ = ['hooks']
+__all__ = ['ShardedStrategy', 'hooks']

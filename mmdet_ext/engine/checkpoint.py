@@ -1,5 +1,6 @@
 """Checkpoints: read them safely, find the newest one a run can resume from, and see whether one fits a model."""
 
+import enum
 import logging
 import pickle
 import re
@@ -18,20 +19,23 @@ from torch import nn
 from ..compat import allow_checkpoint_types
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, *, whole: bool = True) -> dict[str, Any]:
     """Read a checkpoint on the CPU without ever running code from it (`weights_only=True`).
 
-    Tensors of a local file are mapped, not copied, so a look at a large checkpoint is cheap.
+    Tensors of a local file are mapped, not copied. torch does not look at the checksums that it writes: a flipped bit
+    on the disk would be a weight like any other. So they are compared here, about a second per GB.
 
     Args:
         path: Local file, or an address mmengine knows (`https://`, `torchvision://` ...).
+        whole: Compare the checksums; without, a look at a large checkpoint is cheap.
 
     Returns:
         The checkpoint's dict.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The file is half-written or no checkpoint, or holds objects other than tensors and plain data.
+        ValueError: The file is half-written, damaged or no checkpoint, or holds objects other than tensors and plain
+            data.
     """
     if re.match(r'[\w-]+:', str(path)):
         return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
@@ -40,8 +44,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f'There is no checkpoint {path}.')
     # The fork's loader takes the types off the list again after each of its loads.
     allow_checkpoint_types()
+    zipped = zipfile.is_zipfile(path)
+    if whole and zipped and (damaged := _damaged_part(path)) is not None:
+        raise ValueError(f'{path} is damaged: {damaged}; copy it again, or use another checkpoint.')
     try:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path))
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         refused = re.search(r'(?:GLOBAL|Unsupported (?:global|class))\W+(?:GLOBAL )?([\w.]+)', str(error))
         if refused is None:
@@ -56,20 +63,42 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _state_of(path: Path) -> tuple[bool, str | None]:
-    """Whether a run can resume from a file, and what is wrong with it when it cannot even be read."""
+def _damaged_part(path: Path) -> str | None:
+    """What of an archive does not fit its checksum; None where all of it does. Files of old torch have none."""
     try:
-        checkpoint = read_checkpoint(path)
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except Exception as error:  # a damaged table of contents raises anything
+        return f'its table of contents cannot be read ({error})'
+    return None if part is None else f'the checksum of {part!r} in it is wrong'
+
+
+class Resumes(enum.Enum):
+    """How a run can go on from a checkpoint."""
+
+    EXACTLY = enum.auto()
+    WITHOUT_OPTIMIZER = enum.auto()
+    NOT = enum.auto()
+
+
+def _state_of(path: Path, *, whole: bool) -> tuple[Resumes, str | None]:
+    """How a run can resume from a file, and what is wrong with it when it cannot even be read."""
+    try:
+        checkpoint = read_checkpoint(path, whole=whole)
     except (FileNotFoundError, ValueError) as error:
-        return False, str(error)
-    return 'message_hub' in checkpoint and {'epoch', 'iter'} <= set(checkpoint.get('meta', {})), None
+        return Resumes.NOT, str(error)
+    meta = checkpoint.get('meta')
+    if 'message_hub' not in checkpoint or not isinstance(meta, Mapping) or not {'epoch', 'iter'} <= set(meta):
+        return Resumes.NOT, None
+    return (Resumes.EXACTLY if 'optimizer' in checkpoint else Resumes.WITHOUT_OPTIMIZER), None
 
 
 def find_resumable(work_dir: str | Path) -> Path | None:
     """The checkpoint that `--resume` without a path continues from.
 
-    That is the one `last_checkpoint` names, as in mmengine; when it is half-written or gone, the newest one in the
-    directory that can be read. Every unreadable one is named in a warning.
+    That is the one `last_checkpoint` names, as in mmengine; when it is half-written, damaged or gone, the newest one in
+    the directory that is whole, those without optimizer state (the best one) last. Every unreadable one is named in a
+    warning.
 
     Args:
         work_dir: Directory of the interrupted run.
@@ -79,17 +108,31 @@ def find_resumable(work_dir: str | Path) -> Path | None:
     """
     work_dir = Path(work_dir)
     marker = work_dir / 'last_checkpoint'
-    marked = [Path(name)] if marker.is_file() and (name := marker.read_text().strip()) else []
+    # Nothing, or no text, stands there after a crash while it was written.
+    marked = [Path(name)] if marker.is_file() and (name := marker.read_text(errors='replace').strip('\0 \n')) else []
     if marked and marked[0].is_dir():
         return marked[0]
     others = sorted(work_dir.glob('*.pth'), key=lambda file: file.stat().st_mtime, reverse=True)
     candidates = marked + [file for file in others if not marked or file.resolve() != marked[0].resolve()]
-    states = {file: _state_of(file) for file in candidates}
-    chosen = next((file for file in candidates if states[file][0]), None)
+    states = {file: _state_of(file, whole=False) for file in candidates}
+    chosen = None
+    # A best checkpoint has no optimizer: going on from it gives other numbers, so it comes last.
+    for file in sorted(candidates, key=lambda file: states[file][0] is not Resumes.EXACTLY):
+        # Only those that might be taken are read as a whole.
+        if chosen is None and states[file][0] is not Resumes.NOT:
+            states[file] = _state_of(file, whole=True)
+            chosen = None if states[file][0] is Resumes.NOT else file
     for _, problem in states.values():
         if problem is not None:
             instead = f'resuming from {chosen}' if chosen else 'no readable one is left, training starts from scratch'
             print_log(f'{problem} Ignored: {instead}.', 'current', logging.WARNING)
+    if chosen is not None and states[chosen][0] is Resumes.WITHOUT_OPTIMIZER:
+        print_log(
+            f'{chosen} has no state of the optimizer, and no better one is left: the optimizer starts anew, so numbers '
+            'will differ from those of an uninterrupted run.',
+            'current',
+            logging.WARNING,
+        )
     return chosen
 
 
@@ -105,8 +148,8 @@ def check_resumable(path: str | Path) -> None:
     """
     if re.match(r'[\w-]+:', str(path)) or Path(path).is_dir():
         return
-    resumable, problem = _state_of(Path(path))
-    if resumable:
+    state, problem = _state_of(Path(path), whole=True)
+    if state is not Resumes.NOT:
         return
     problem = problem or f'{path} holds weights but no training state; give it as load_from, not to --resume.'
     good = find_resumable(Path(path).parent)

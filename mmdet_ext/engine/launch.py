@@ -13,7 +13,7 @@ from typing import Any
 
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
-from mmdet.registry import RUNNERS
+from mmdet.registry import MODELS, RUNNERS
 from mmdet.utils import setup_cache_size_limit_of_dynamo
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
@@ -29,6 +29,8 @@ from .config_check import check_config, raise_on_problems
 from .config_file import read_config
 from .dataset_overlay import overlay_dataset
 from .dataset_spec import Split
+from .engine_check import check_engine
+from .failures import explained_failures, require_writable
 
 
 def load_config(
@@ -95,6 +97,14 @@ def _custom_hook(cfg: Config, kind: str) -> ConfigDict:
     return hook
 
 
+def _set_durable_checkpoints(cfg: Config) -> None:
+    """Take our checkpoint hook in the place of mmengine's, which can lose the last one while it saves the next."""
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    hook = hooks.setdefault('checkpoint', ConfigDict(type='CheckpointHook'))
+    if hook is not None and hook.get('type') in ('CheckpointHook', 'mmengine.CheckpointHook'):
+        hook.type = 'DurableCheckpointHook'
+
+
 def _check_data(cfg: Config, splits: Sequence[Split]) -> None:
     """Check data and heads before anything is built; the hook, which does so in other tools, is told what is done."""
     hook = _custom_hook(cfg, 'DatasetCheckHook')
@@ -107,10 +117,13 @@ def _check_data(cfg: Config, splits: Sequence[Split]) -> None:
 
 def _build_runner(cfg: Config, *, strict: bool) -> Runner:
     """Build the Runner, and compare the checkpoint it will load with its model."""
+    require_writable(cfg.work_dir)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    # FlexibleRunner builds its model later, and its checkpoints may be directories of shards.
-    if cfg.get('load_from') and isinstance(runner.model, nn.Module):
-        check_weights(runner.model, cfg.load_from, strict=strict)
+    # The checkpoints of some engines are directories of shards.
+    if cfg.get('load_from') and not Path(cfg.load_from).is_dir():
+        # FlexibleRunner builds its model later, and FSDP loads what fits without a word about the rest.
+        model = runner.model if isinstance(runner.model, nn.Module) else MODELS.build(cfg.model)
+        check_weights(model, cfg.load_from, strict=strict)
     return runner
 
 
@@ -144,10 +157,14 @@ def train(
         ValueError: `amp` without a GPU, `auto_scale_lr` without `base_batch_size` in the config, faulty data, a
             checkpoint that does not fit or cannot be read, or a faulty option.
         FileNotFoundError: The checkpoint to resume or to start from is not there.
+        OSError: The work directory or the disk does not take what is to be written, see `failures`.
+        RuntimeError: A worker of a data loader died.
     """
     cfg = load_config(config, work_dir=work_dir, dataset=dataset, cfg_options=cfg_options, launcher=launcher)
     _custom_hook(cfg, 'RandomStateHook')
     _custom_hook(cfg, 'LossScopeHook')
+    _set_durable_checkpoints(cfg)
+    check_engine(cfg, amp=amp)
     if amp:
         if get_device() == 'cpu':
             raise ValueError('--amp: automatic mixed precision needs a GPU, and there is none here; leave --amp out.')
@@ -161,7 +178,7 @@ def train(
     if cfg.get('load_from'):
         require_init(str(cfg.load_from), config)
     _check_data(cfg, ('train', 'val'))
-    with cpu_ranks(cfg):
+    with cpu_ranks(cfg), explained_failures(cfg.work_dir):
         runner = _build_runner(cfg, strict=cfg.get('resume', False))
         runner.train()
         unwrap_model(runner)
@@ -229,11 +246,16 @@ def test(
         ValueError: The checkpoint belongs to another model or cannot be read, `out` is no pickle file, or a faulty
             option.
         FileNotFoundError: The checkpoint is not there.
+        OSError: Nothing can be written to the work directory.
     """
     if out is not None and not out.endswith(('.pkl', '.pickle')):
         raise ValueError(f'--out {out}: predictions are written as a pickle, name a .pkl file.')
     cfg = load_config(config, work_dir=work_dir, dataset=dataset, cfg_options=cfg_options, launcher=launcher)
     cfg.load_from, cfg.resume = str(checkpoint), False
+    if Path(checkpoint).is_file():
+        # What FSDP has put together again into one file needs no FSDP to be tested.
+        cfg.pop('runner_type', None)
+        cfg.pop('strategy', None)
     if show or show_dir:
         trigger_visualization_hook(cfg, argparse.Namespace(show=show, show_dir=show_dir, wait_time=wait_time))
     if tta:

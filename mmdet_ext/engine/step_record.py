@@ -9,14 +9,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.structures import BaseDataElement
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmengine.structures import BaseDataElement, InstanceData, LabelData, PixelData
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..compat import allow_checkpoint_types
 from .module_outputs import data_samples, uncompiled, unwrapped
 from .nonfinite_search import Search, describe, image_names, search_nonfinite
 
 FORMAT = 1
+# Objects of mmdet's batches; their own unpickling only fills their attributes.
+_SAMPLE_TYPES = [
+    *(BaseDataElement, InstanceData, LabelData, PixelData, DetDataSample),
+    *(HorizontalBoxes, BitmapMasks, PolygonMasks),
+]
 
 
 @dataclass(frozen=True)
@@ -186,12 +195,13 @@ def replay_step(model: nn.Module, path: str | Path) -> Replay:
 
     Args:
         model: The detector of the training's config, on any device; random numbers repeat on the same kind of device.
-        path: The file. It holds annotations as Python objects, so loading can run code: open only files that you trust.
+        path: The file. Of Python objects it may hold mmdet's data samples; loading it runs nothing else.
 
     Raises:
-        ValueError: It is no such file, or it is of another model.
+        FileNotFoundError: There is no such file.
+        ValueError: It is no such file, it is damaged or refused, or it is of another model.
     """
-    content = torch.load(path, map_location='cpu', weights_only=False)
+    content = _read(Path(path))
     if not isinstance(content, dict) or content.get('format') != FORMAT or 'kwargs' not in content:
         raise ValueError(f'{path} is no step written by LossMonitorHook (loss_monitor/iter_*.pth in a work directory)')
     weights, device = content.pop('weights'), _device(model)
@@ -209,6 +219,22 @@ def replay_step(model: nn.Module, path: str | Path) -> Replay:
     record = StepRecord(**moved, state=state, autocast=content.pop('autocast'))
     search = record.search(model)
     return Replay(search.result, describe(search, content['images']), content)
+
+
+def _read(path: Path) -> Any:
+    """The content of a stored step, without running code from it."""
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no stored step {path}; LossMonitorHook writes loss_monitor/iter_*.pth.')
+    allow_checkpoint_types()
+    try:
+        with torch.serialization.safe_globals(_SAMPLE_TYPES):
+            return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # the unpickler fails in any way on bytes that are no pickle
+        reason = str(error).split('\n', maxsplit=1)[0][:200]
+        raise ValueError(
+            f'{path} is no step written by LossMonitorHook, or a damaged one, or holds objects other than data '
+            f'samples, which are refused because loading them could run code: {reason}'
+        ) from error
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -1,7 +1,7 @@
 """True faces and detections of one image as arrays: what the metrics of faces read."""
 
-import json
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,9 @@ import numpy as np
 import torch
 from mmdet.structures.bbox import get_box_tensor
 from numpy.typing import NDArray
+
+from mmdet_ext.datasets.box_checks import is_number
+from mmdet_ext.datasets.coco_file import read_coco
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -90,17 +93,20 @@ class CocoFaces:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It has not so many categories, or landmarks of different numbers.
+        ValueError: It is no COCO file (see `read_coco`), has not so many categories, or landmarks of different numbers.
     """
 
     def __init__(self, ann_file: str, label: int = 0) -> None:
         if not Path(ann_file).is_file():
             raise FileNotFoundError(f'{ann_file} does not exist: ann_file must be the COCO json of the evaluated data')
-        coco = json.loads(Path(ann_file).read_text(encoding='utf-8'))
+        coco = read_coco(ann_file)
         if label >= len(coco['categories']):
             raise ValueError(f'{ann_file} has {len(coco["categories"])} categories, there is none of label {label}')
         wanted = coco['categories'][label]['id']
-        counts = {len(a['keypoints']) for a in coco['annotations'] if a.get('keypoints')}
+        given = [a['keypoints'] for a in coco['annotations'] if a.get('keypoints')]
+        if not all(isinstance(points, list) and all(is_number(v) and isfinite(v) for v in points) for points in given):
+            raise ValueError(f'{ann_file}: the keypoints of an annotation are no list of finite numbers')
+        counts = {len(points) for points in given}
         if len(counts) > 1 or any(count % 3 for count in counts):
             raise ValueError(f'{ann_file}: keypoints must be 3 numbers for each of the same landmarks, got {counts}')
         self._file, self._width = ann_file, counts.pop() if counts else 0

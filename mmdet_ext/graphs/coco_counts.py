@@ -119,7 +119,7 @@ def _read_coco(path: Path) -> dict[str, Any]:
     raw = path.read_bytes()
     try:
         data = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not a JSON file: {error}') from error
     keys = ('images', 'annotations', 'categories')
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in keys):
@@ -131,7 +131,12 @@ def _read_coco(path: Path) -> dict[str, Any]:
         categories = [(category['id'], category['name']) for category in data['categories']]
     except (KeyError, TypeError) as error:
         raise ValueError(f'{path}: every image needs an `id`, every category an `id` and a `name`') from error
+    if not all(isinstance(name, str) for _, name in categories):
+        raise ValueError(f'{path}: the `name` of every category must be a text')
     for what, ids in (('image', images), ('category', [identity for identity, _ in categories])):
+        strangers = [identity for identity in ids if not isinstance(identity, int | float | str)]
+        if strangers:
+            raise ValueError(f'{path} has the {what} id {strangers[0]!r:.60}; an id is a number or a text')
         if len(set(ids)) < len(ids):
             raise ValueError(f'{path} uses the {what} id {Counter(ids).most_common(1)[0][0]} more than once')
     require_unique([name for _, name in categories], str(path))
@@ -152,9 +157,9 @@ def _count_boxes(path: Path, data: Mapping[str, Any], exclude_crowd: bool) -> li
         except (KeyError, TypeError) as error:
             raise ValueError(f'{path}: annotation {position} of the list lacks `image_id` or `category_id`') from error
         where = f'{path}: annotation {annotation.get("id", position)}'
-        if image not in data['images']:
+        if not isinstance(image, int | float | str) or image not in data['images']:
             raise ValueError(f'{where} belongs to the image id {image}, which `images` does not have')
-        if category not in data['categories']:
+        if not isinstance(category, int | float | str) or category not in data['categories']:
             raise ValueError(f'{where} has the category id {category}, which `categories` does not have')
         if not (annotation.get('ignore') or (exclude_crowd and annotation.get('iscrowd'))):
             histograms.setdefault(image, Counter())[data['categories'][category]] += 1

@@ -2,8 +2,7 @@
 
 import json
 import os
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,24 @@ BUILD_COMMAND = 'python tools/dataset_tools/category_graph.py build ANN -o'
 SUFFIXES = ('.json', '.npz')
 _META_KEYS = ('classes', 'kind', 'level', 'norm', 'self_loop', 'restrict', 'directed', 'n_images', 'sources')
 _ARRAY_KEYS = ('matrix', 'counts')
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+# What each field of the head must be, and how to say so.
+_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **{key: (lambda value: isinstance(value, str), 'a text') for key in ('kind', 'level', 'norm')},
+    'self_loop': (lambda value: type(value) in (int, float) and abs(value) < 1e30, 'a finite number'),
+    'restrict': (lambda value: value is None or _is_list_of(str, value), 'a list of names or null'),
+    'directed': (lambda value: isinstance(value, bool), 'true or false'),
+    'n_images': (lambda value: type(value) is int and 0 <= value < 2**63, 'a number of images'),
+    'sources': (
+        lambda value: _is_list_of(dict, value) and all(isinstance(source.get('file'), str) for source in value),
+        'a list of objects with `file`',
+    ),
+}
 
 
 def write_graph(path: str | Path, fields: Mapping[str, Any]) -> Path:
@@ -41,7 +58,9 @@ def write_graph(path: str | Path, fields: Mapping[str, Any]) -> Path:
     unfinished = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         if path.suffix == '.json':
-            unfinished.write_text(_to_json({**head, **{key: fields[key] for key in _ARRAY_KEYS}}), encoding='utf-8')
+            text = _to_json({**head, **{key: fields[key] for key in _ARRAY_KEYS}})
+            # Half a surrogate pair, which JSON allows and UTF-8 does not, becomes its JSON escape again.
+            unfinished.write_text(text, encoding='utf-8', errors='backslashreplace')
         else:
             with unfinished.open('wb') as stream:
                 np.savez_compressed(stream, meta=json.dumps(head), **{key: fields[key] for key in _ARRAY_KEYS})
@@ -78,6 +97,9 @@ def read_graph(path: str | Path) -> dict[str, Any]:
     if not isinstance(data['classes'], list) or not all(isinstance(name, str) for name in data['classes']):
         raise ValueError(f'{path}: `classes` is not a list of names')
     require_unique(data['classes'], str(path))
+    for key, (right, wanted) in _FORMS.items():
+        if not right(data[key]):
+            raise ValueError(f'{path}: `{key}` must be {wanted}, got {data[key]!r:.60}')
     fields = {key: data[key] for key in _META_KEYS}
     if 'options' in data:
         if not isinstance(data['options'], dict):
@@ -97,7 +119,7 @@ def _require_suffix(path: Path) -> None:
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{path} is not a JSON file: {error}') from error
 
 
@@ -105,7 +127,7 @@ def _read_npz(path: Path) -> Any:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {**json.loads(str(stored['meta'])), **{key: stored[key] for key in _ARRAY_KEYS}}
-    except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # damaged archives and headers of arrays raise anything
         raise ValueError(f'{path} is not a category graph in npz form: {error}') from error
 
 
@@ -113,7 +135,7 @@ def _to_array(path: Path, data: Mapping[str, Any], key: str, dtype: type, size: 
     """A square field as an array of `dtype`."""
     try:
         array = np.asarray(data[key], dtype=np.float64)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f'{path}: `{key}` is not a table of numbers: {error}') from error
     if array.shape != (size, size):
         raise ValueError(
@@ -121,6 +143,12 @@ def _to_array(path: Path, data: Mapping[str, Any], key: str, dtype: type, size: 
         )
     if not np.isfinite(array).all():
         raise ValueError(f'{path}: `{key}` holds NaN or infinite values')
+    if dtype is np.int64 and ((array < 0) | (array != np.floor(array))).any():
+        raise ValueError(f'{path}: `{key}` holds values that are no numbers of objects: negative or fractions')
+    with np.errstate(over='ignore'):
+        too_large = (array > 2.0**53) if dtype is np.int64 else ~np.isfinite(array.astype(dtype))
+    if too_large.any():
+        raise ValueError(f'{path}: `{key}` holds numbers that are too large')
     return array.astype(dtype)
 
 

@@ -77,7 +77,7 @@ def read_matrix(path: Path) -> np.ndarray:
             loaded: Any = np.loadtxt(path, delimiter=',', ndmin=2)
         else:
             loaded = np.load(path, allow_pickle=False) if path.suffix == '.npy' else load_arrays(path)
-    except (ValueError, EOFError) as error:
+    except Exception as error:  # numpy's reader of headers raises anything
         raise ValueError(f'{path} cannot be read as a matrix: {error}') from error
     if isinstance(loaded, dict):
         found = {key: matrix for key, value in loaded.items() if (matrix := _to_matrix(value)) is not None}
@@ -98,10 +98,12 @@ def _to_matrix(value: Any) -> np.ndarray | None:
         return None
     try:
         matrix = np.array(value, dtype=np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     square = matrix.ndim == 2 and len(matrix) == matrix.shape[1] > 0
-    return matrix if square and np.isfinite(matrix).all() else None
+    # The graph holds float32, in which larger numbers would become infinite.
+    with np.errstate(over='ignore'):
+        return matrix if square and np.isfinite(matrix.astype(np.float32)).all() else None
 
 
 def _hint(matrix: np.ndarray, n_classes: int) -> str:

@@ -5,6 +5,7 @@ of ours from shape, number type and bytes: numpy's own unpickling trusts its inp
 """
 
 import pickle
+import pickletools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,9 +68,12 @@ _ALLOWED = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
+_REMEMBER = ('PUT', 'BINPUT', 'LONG_BINPUT')
+
+
+class _Rules:
     def __init__(self, stream: BinaryIO, allowed: Mapping[tuple[str, str], Any], what: str) -> None:
-        super().__init__(stream, encoding='latin1')
+        super().__init__(stream, encoding='latin1')  # type: ignore[call-arg]
         self._allowed, self._what = {**_ALLOWED, **allowed}, what
 
     def find_class(self, module: str, name: str) -> Any:
@@ -78,6 +82,35 @@ class _Unpickler(pickle.Unpickler):
         if allowed is None:
             raise pickle.UnpicklingError(f'it wants to call {module}.{name}; only {self._what} are read')
         return allowed
+
+
+class _Unpickler(_Rules, pickle.Unpickler):
+    pass
+
+
+class _SlowUnpickler(_Rules, pickle._Unpickler):
+    """In Python, with a dict for a table; without the command that makes an array of zeros of any length."""
+
+    dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}
+
+
+def _is_modest(stream: BinaryIO) -> bool:
+    """Whether the fast unpickler may read it. A command of six bytes can ask it for a table of gigabytes, to be filled.
+
+    Raises:
+        pickle.UnpicklingError: It asks for one.
+    """
+    try:
+        # Nothing is remembered at a place beyond the number of commands before it.
+        for number, (command, place, _) in enumerate(pickletools.genops(stream)):
+            if command.name in _REMEMBER and isinstance(place, int) and not 0 <= place <= number:
+                raise pickle.UnpicklingError(f'it wants a table of {place} objects')
+    except (ValueError, IndexError):
+        # No pickle, or a text of Python 2 as no later one writes it: what comes behind it was not looked at.
+        return False
+    finally:
+        stream.seek(0)
+    return True
 
 
 def load_restricted(
@@ -100,10 +133,11 @@ def load_restricted(
     """
     with Path(path).open('rb') as stream:
         try:
-            # A damaged pickle can raise anything.
-            return _Unpickler(stream, allowed, what).load()
-        except Exception as error:
-            raise ValueError(f'the pickle {path} was not loaded: {error}') from error
+            unpickler = _Unpickler if _is_modest(stream) else _SlowUnpickler
+            return unpickler(stream, allowed, what).load()
+        except Exception as error:  # a damaged pickle can raise anything
+            reason = 'Ran out of input' if isinstance(error, EOFError) else error
+            raise ValueError(f'the pickle {path} was not loaded: {reason}') from error
 
 
 def load_arrays(path: str | Path) -> Any:

@@ -40,7 +40,7 @@ def test_annotations_follow_the_class_order_and_leave_crowds_out(tmp_path):
 def test_predictions_are_read_by_image_id(tmp_path):
     instances = {'bboxes': torch.tensor([[1.0, 2, 3, 4]]), 'labels': torch.tensor([3]), 'scores': torch.tensor([0.5])}
     file = tmp_path / 'p.pkl'
-    file.write_bytes(pickle.dumps([{'img_id': 9, 'pred_instances': instances}]))
+    file.write_bytes(pickle.dumps([{'img_id': 9, 'ori_shape': (8, 8), 'pred_instances': instances}]))
     found = read_predictions(file)
     assert list(found) == [9]
     np.testing.assert_array_equal(found[9].boxes, [[1, 2, 3, 4]])

@@ -220,3 +220,50 @@ def test_a_plain_detector_is_a_start_for_a_relation_detector_but_no_result(tmp_p
     assert 'keep their initial values' in said[-1]
     torch.save({'state_dict': related.state_dict()}, path)
     assert check_weights(MODELS.build(small_config(DEMO).model), path, strict=True).complete
+
+
+def test_a_flipped_bit_is_found(tmp_path, said):
+    """torch reads such a file without a word, with another weight in it."""
+    work_dir = tiny_run().copy(tmp_path / 'run', 1, 2)
+    path = work_dir / 'epoch_2.pth'
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+    with pytest.raises(ValueError, match=r"epoch_2\.pth is damaged: the checksum of '.*' in it is wrong; copy it"):
+        read_checkpoint(path)
+    assert 'state_dict' in read_checkpoint(path, whole=False)
+    with pytest.raises(ValueError, match=r'is damaged: .* Resume from .*epoch_1\.pth'):
+        check_resumable(path)
+    assert find_resumable(work_dir) == work_dir / 'epoch_1.pth'
+    assert 'is damaged' in said[-1]
+
+
+def test_a_damaged_table_of_contents(tmp_path):
+    path = tmp_path / 'a.pth'
+    torch.save({'a': torch.ones(9)}, path)
+    content = path.read_bytes()
+    start = content.rindex(b'PK\1\2')
+    path.write_bytes(content[:start] + b'XX' + content[start + 2 :])
+    with pytest.raises(ValueError, match='its table of contents cannot be read'):
+        read_checkpoint(path)
+
+
+def test_the_best_checkpoint_comes_last(tmp_path, said):
+    """It has no optimizer state, so going on from it would give other numbers."""
+    work_dir = tiny_run().copy(tmp_path / 'run', 1)
+    best = torch.load(tiny_run().work_dir / 'epoch_2.pth', weights_only=True)
+    del best['optimizer']
+    torch.save(best, work_dir / 'best_mAP_epoch_2.pth')
+    (work_dir / 'last_checkpoint').write_bytes(bytes(8))
+    assert find_resumable(work_dir) == work_dir / 'epoch_1.pth'
+    assert said == []
+    (work_dir / 'epoch_1.pth').unlink()
+    assert find_resumable(work_dir) == work_dir / 'best_mAP_epoch_2.pth'
+    assert 'the optimizer starts anew' in said[0]
+
+
+@pytest.mark.parametrize('meta', [None, [1], 'x', {'epoch': 1}])
+def test_strange_meta_is_no_training_state(tmp_path, said, meta):
+    torch.save({'message_hub': {}, 'meta': meta}, tmp_path / 'epoch_1.pth')
+    assert find_resumable(tmp_path) is None

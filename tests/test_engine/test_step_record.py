@@ -1,11 +1,17 @@
 """A step that is run again gives the same numbers, and leaves everything as it was."""
 
+import os
 import random
 
 import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
+from mmengine.structures import InstanceData, PixelData
 
+from mmdet_ext.engine import step_record
 from mmdet_ext.engine.step_record import StepRecord, StepState, replay_step
 from tests.test_engine.monitor_case import Toy, batch, same, untouched, weights
 
@@ -140,3 +146,39 @@ def test_files_that_do_not_fit(stored, tmp_path):
         replay_step(model, path)
     with pytest.raises(ValueError, match='another model than this Linear: it has no module breaker'):
         replay_step(torch.nn.Linear(1, 1), path)
+
+
+class _Evil:
+    def __reduce__(self):
+        return os.mkdir, ('harm_was_done',)
+
+
+def test_code_in_a_step_is_never_run(stored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, _, _ = stored
+    content = torch.load(path, weights_only=False)
+    torch.save({**content, 'args': (_Evil(),)}, 'evil.pth')
+    with pytest.raises(ValueError, match=r'evil\.pth is no step .*refused because loading them could run code: '):
+        replay_step(Toy(), 'evil.pth')
+    assert not os.path.exists('harm_was_done')
+    (tmp_path / 'half.pth').write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r'half\.pth is no step written by LossMonitorHook, or a damaged one'):
+        replay_step(Toy(), tmp_path / 'half.pth')
+    with pytest.raises(FileNotFoundError, match=r'no stored step .*none\.pth'):
+        replay_step(Toy(), tmp_path / 'none.pth')
+
+
+def test_real_samples_come_back(tmp_path):
+    """Boxes, masks, maps and what numpy leaves in the metas of a real batch."""
+    sample = DetDataSample(metainfo=dict(img_id=1, scale_factor=(np.float64(0.5), 0.5), homography_matrix=np.eye(3)))
+    masks = BitmapMasks(np.ones((1, 4, 4), np.uint8), 4, 4)
+    sample.gt_instances = InstanceData(bboxes=HorizontalBoxes(torch.ones(1, 4)), labels=torch.ones(1), masks=masks)
+    sample.ignored_instances = InstanceData(masks=PolygonMasks([[np.arange(6.0)]], 4, 4))
+    sample.gt_sem_seg = PixelData(sem_seg=torch.zeros(1, 4, 4))
+    torch.save({'kwargs': {'data_samples': [sample]}}, tmp_path / 's.pth')
+    (found,) = step_record._read(tmp_path / 's.pth')['kwargs']['data_samples']
+    assert found.scale_factor == (0.5, 0.5)
+    assert found.gt_instances.bboxes.tensor.tolist() == [[1, 1, 1, 1]]
+    assert found.gt_instances.masks.masks.sum() == 16
+    assert found.ignored_instances.masks.masks[0][0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert found.gt_sem_seg.shape == (4, 4)

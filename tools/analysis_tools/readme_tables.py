@@ -10,7 +10,8 @@ from mmdet_ext.analysis.readme_tables import update_readmes
 def main() -> None:
     """Parse the arguments, write or check, and say which files differed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    found = [Path('README.md'), *sorted(path for top in ('configs', 'tools') for path in Path(top).rglob('README.md'))]
+    readmes = sorted(path for top in ('configs', 'tools') for path in Path(top).rglob('README.md'))
+    found = [Path('README.md'), *readmes, *sorted(Path('docs').rglob('*.md'))]
     parser.add_argument('files', nargs='*', default=found, help='Markdown files')
     parser.add_argument(
         '--check', action='store_true', help='write nothing; exit code 1 where a table is not up to date'

@@ -20,7 +20,14 @@ from mmdet_ext.models.relations import RelationContext
 
 from .bbox_heads import RelationBBoxHead, RelationBBoxResults
 from .bbox_heads.bbox_loss import bbox_head_loss
-from .relation_context import RelationInputs, RelationRoIHeadMixin, check_sampler, not_ground_truth, sample_rois
+from .relation_context import (
+    RelationInputs,
+    RelationRoIHeadMixin,
+    check_sampler,
+    not_ground_truth,
+    sample_rois,
+    without_bfloat16,
+)
 
 SCORES = frozenset({'cls_logits', 'cls_weight'})
 
@@ -143,6 +150,7 @@ class RelationCascadeRoIHead(RelationRoIHeadMixin, CascadeRoIHead):
     def loss(self, x: tuple[Tensor, ...], rpn_results_list: InstanceList, batch_data_samples: SampleList) -> dict:
         """Losses of all stages, `s0.loss_cls` and so on; see the parent for the arguments."""
         gts, gts_ignore, metas = unpack_gt_instances(batch_data_samples)
+        x = without_bfloat16(x)
         inputs = self._inputs(x, batch_data_samples)
         proposals, losses = rpn_results_list, {}
         for stage, weight in enumerate(self.stage_loss_weights[: self.num_stages]):
@@ -204,6 +212,7 @@ class RelationCascadeRoIHead(RelationRoIHeadMixin, CascadeRoIHead):
         """Per image: mean scores, deltas of the last stage and mean masks, raw (FLOP counting, tracing)."""
         proposals = [res.bboxes for res in rpn_results_list]
         counts = tuple(map(len, proposals))
+        x = without_bfloat16(x)
         inputs = self._inputs(x, batch_data_samples)
         rois, scores, deltas = self._refine_roi(x, bbox2roi(proposals), inputs.metas, counts, inputs)
         if not self.with_mask:

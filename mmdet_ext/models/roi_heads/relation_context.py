@@ -165,6 +165,16 @@ def not_ground_truth(sampling_results: Sequence[SamplingResult]) -> Tensor:
     return ~torch.cat(flags)
 
 
+def without_bfloat16(x: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Feature maps as RoIAlign wants them: float32 in place of bfloat16, which mmcv's kernels do not know.
+
+    RoIs take the type of the maps, and bfloat16 would move a corner at 1000 px by up to 2 px.
+    """
+    if all(level.dtype is not torch.bfloat16 for level in x):
+        return x
+    return tuple(level.float() if level.dtype is torch.bfloat16 else level for level in x)
+
+
 class RelationRoIHeadMixin:
     """What the two RoI heads have in common: the data samples, with their parts, reach the box heads.
 
@@ -194,6 +204,7 @@ class RelationRoIHeadMixin:
         rescale: bool = False,
     ) -> InstanceList:
         """Detections of every image; the parent's, which would pass on no more of the samples than their metas."""
+        x = without_bfloat16(x)
         inputs = self._inputs(x, batch_data_samples)
         # The mask branch scales boxes and masks together.
         results = self.predict_bbox(

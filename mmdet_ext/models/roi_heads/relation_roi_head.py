@@ -10,7 +10,14 @@ from mmdet.utils import ConfigType, InstanceList
 from torch import Tensor
 
 from .bbox_heads import RelationBBoxHead, RelationBBoxResults
-from .relation_context import RelationInputs, RelationRoIHeadMixin, check_sampler, not_ground_truth, sample_rois
+from .relation_context import (
+    RelationInputs,
+    RelationRoIHeadMixin,
+    check_sampler,
+    not_ground_truth,
+    sample_rois,
+    without_bfloat16,
+)
 
 
 @MODELS.register_module()
@@ -62,6 +69,7 @@ class RelationRoIHead(RelationRoIHeadMixin, StandardRoIHead):
 
     def loss(self, x: tuple[Tensor, ...], rpn_results_list: InstanceList, batch_data_samples: SampleList) -> dict:
         """Losses of the box and mask branch; see the parent for the arguments."""
+        x = without_bfloat16(x)
         gts, gts_ignore, _ = unpack_gt_instances(batch_data_samples)
         sampling_results = sample_rois(self.bbox_assigner, self.bbox_sampler, rpn_results_list, gts, gts_ignore, x)
         bbox_results = self.bbox_loss(x, sampling_results, self._inputs(x, batch_data_samples))
@@ -116,6 +124,7 @@ class RelationRoIHead(RelationRoIHeadMixin, StandardRoIHead):
         self, x: tuple[Tensor, ...], rpn_results_list: InstanceList, batch_data_samples: SampleList | None = None
     ) -> tuple:
         """Raw scores, deltas and mask logits, without post-processing (FLOP counting, tracing)."""
+        x = without_bfloat16(x)
         proposals = [res.bboxes for res in rpn_results_list]
         rois = bbox2roi(proposals)
         results = self._bbox_forward(x, rois, self._inputs(x, batch_data_samples), tuple(map(len, proposals)))

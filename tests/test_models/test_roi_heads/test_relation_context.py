@@ -16,6 +16,7 @@ from mmdet_ext.models.roi_heads.relation_context import (
     not_ground_truth,
     sample_rois,
     wants_parts,
+    without_bfloat16,
 )
 
 from ..small_detector import small_config
@@ -208,3 +209,23 @@ def test_flags_without_positives():
         heads.head.bbox_assigner, heads.head.bbox_sampler, heads.proposals(3, 2), gts, [None, None], heads.maps
     )
     assert not_ground_truth(results).tolist() == [True] * 5
+
+
+def test_maps_for_roi_align():
+    maps = tuple(torch.ones(1, 2, 3, 3, dtype=kind) for kind in (torch.bfloat16, torch.float16, torch.float32))
+    wide = without_bfloat16(maps)
+    assert [level.dtype for level in wide] == [torch.float32, torch.float16, torch.float32]
+    assert wide[1] is maps[1]
+
+
+def test_bfloat16_does_not_move_rois():
+    """RoIs take the type of the maps: at 1000 px bfloat16 knows every fourth place alone."""
+    heads = Heads(small_config())
+    seen = []
+    extractor = heads.head.bbox_roi_extractor
+    extractor.register_forward_pre_hook(lambda _, args: seen.append((args[0][0].dtype, args[1])))
+    maps = tuple(level.bfloat16() for level in heads.maps)
+    heads.head.loss(maps, heads.proposals(4, 2), heads.samples)
+    dtype, rois = seen[0]
+    assert dtype is torch.float32
+    assert not torch.equal(rois, rois.bfloat16().float())

@@ -1,0 +1,93 @@
+"""No room to save."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from .results import CaseResult
+from .runs import Fault, Trainings
+
+SENTENCE = r'could not be saved: .+ (saved before is still there|go on with --resume)'
+
+
+def file_limit(trainings: Trainings) -> CaseResult:
+    """A limit on the size of files (`ulimit -f`, a quota) that the second checkpoint breaks."""
+    result = CaseResult('file size limit while saving')
+    work_dir = _one_epoch(trainings, trainings.new('limit'))
+    outcome = trainings.run(work_dir, Fault(file_limit=1_000_000), resume='auto')
+    result.expect('limit', outcome, SENTENCE)
+    lost = trainings.lost(work_dir)
+    result.add('limit', lost=lost, resumed=trainings.recovers(work_dir))
+    return result
+
+
+def full_disk(trainings: Trainings) -> CaseResult:
+    """A file system of its own that is full before the second checkpoint, and has room again afterwards."""
+    result = CaseResult('disk full while saving')
+    work_dir = trainings.new('full')
+    with mounted(work_dir, megabytes=32) as problem:
+        if problem:
+            result.skipped = problem
+            return result
+        _one_epoch(trainings, work_dir)
+        filler = work_dir / 'filler'
+        _, saved = trainings.newest(work_dir)
+        room = os.statvfs(work_dir).f_bavail * os.statvfs(work_dir).f_frsize
+        filler.write_bytes(bytes(room - (saved.stat().st_size if saved else 0) // 2))
+        outcome = trainings.run(work_dir, resume='auto')
+        result.expect('full', outcome, SENTENCE)
+        lost = trainings.lost(work_dir)
+        filler.unlink()
+        result.add('full', lost=lost, resumed=trainings.recovers(work_dir))
+    return result
+
+
+def read_only(trainings: Trainings) -> CaseResult:
+    """A work directory that cannot be written to, at the start of a run that is to go on."""
+    result = CaseResult('work directory is read-only')
+    work_dir = trainings.new('read_only')
+    with mounted(work_dir, megabytes=32) as problem:
+        if problem:
+            result.skipped = problem
+            return result
+        _one_epoch(trainings, work_dir)
+        _mount('-o', 'remount,ro', str(work_dir))
+        outcome = trainings.run(work_dir, resume='auto')
+        result.expect('read-only', outcome, r'Nothing can be written to the work directory .+Read-only')
+        lost = trainings.lost(work_dir)
+        _mount('-o', 'remount,rw', str(work_dir))
+        result.add('read-only', lost=lost, resumed=trainings.recovers(work_dir))
+    return result
+
+
+def _one_epoch(trainings: Trainings, work_dir: Path) -> Path:
+    """A run that was killed after its first epoch was saved."""
+    trainings.run(work_dir, Fault(kill_iter=trainings.iterations))
+    return work_dir
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, megabytes: int) -> Iterator[str]:
+    """A small file system in memory at this place.
+
+    Yields:
+        Why there is none ('' where there is): mounting wants root on Linux.
+    """
+    folder.mkdir(parents=True)
+    problem = _mount('-t', 'tmpfs', '-o', f'size={megabytes}m', 'tmpfs', str(folder))
+    try:
+        yield f'needs the right to mount a tmpfs ({problem})' if problem else ''
+    finally:
+        if not problem:
+            subprocess.run(['umount', str(folder)], check=True)
+
+
+def _mount(*arguments: str) -> str:
+    """What `mount` complains of, '' where it works."""
+    try:
+        done = subprocess.run(['mount', *arguments], capture_output=True, text=True)
+    except OSError as error:
+        return str(error)
+    return done.stderr.strip() or (f'mount ended with {done.returncode}' if done.returncode else '')
