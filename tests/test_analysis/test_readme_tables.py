@@ -98,5 +98,10 @@ def test_a_family_of_the_zoo(tmp_path):
 
 
 def test_ours_are_up_to_date():
-    found = [ROOT / 'README.md', *ROOT.glob('configs/**/README.md'), *ROOT.glob('tools/**/README.md'), *ROOT.glob('docs/**/*.md')]
+    found = [
+        ROOT / 'README.md',
+        *ROOT.glob('configs/**/README.md'),
+        *ROOT.glob('tools/**/README.md'),
+        *ROOT.glob('docs/**/*.md'),
+    ]
     assert update_readmes(found, ROOT, check=True) == []
