@@ -30,6 +30,7 @@ help:  ## List the targets
 setup: $(STAMP)  ## Make the virtual environment (the first time about ten minutes on two cores: mmcv is compiled)
 
 # A folder without the stamp is a set-up that was interrupted: it is made anew. What pip built or fetched is in its cache.
+# yapf, which the hosts write configs with, fills a cache at its first import: two tests at once would read half of it.
 $(STAMP): $(FILES) requirements.txt setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
 	  { echo "$(PYTHON) is not Python 3.10, 3.11 or 3.12: install one of these and call make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -42,7 +43,7 @@ $(STAMP): $(FILES) requirements.txt setup.py
 	@echo "Setting up $(VENV): libraries, and this package"
 	@$(PIP) -r requirements/hosts.txt -r requirements.txt -r requirements/tests.txt
 	@$(PIP) --no-build-isolation --no-deps -e .
-	@$(BIN)/python -c 'import mmcv.ops, mmdet_ext'
+	@$(BIN)/python -c 'import mmcv.ops, mmdet_ext, yapf.yapflib.yapf_api'
 	@touch $@
 
 # An environment of its own, of seconds: docstrings are read, not imported, so the site needs no torch. With --quiet
