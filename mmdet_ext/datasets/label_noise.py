@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mmdet_ext.utils.json_file import write_json
+
 from .checks import check_coco
-from .screened_list import listed_image, write_json, write_screened_list
+from .screened_list import listed_image, write_screened_list
 
 Record = dict[str, Any]
 

@@ -1,10 +1,10 @@
 """Lists of images that a training leaves out, each with its reasons: `screened.json`."""
 
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mmdet_ext.utils.json_file import write_json
 
 from .checks import load_object
 
@@ -58,13 +58,3 @@ def read_screened_list(path: str | Path) -> dict[str, Any]:
     if fault is not None:
         raise ValueError(f'{path} {fault}')
     return content
-
-
-def write_json(path: str | Path, content: Mapping[str, Any], indent: int | None = None) -> Path:
-    """Write a JSON file whole or not at all; missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'{path.name}.part')
-    part.write_text(json.dumps(content, indent=indent, ensure_ascii=False) + '\n', encoding='utf-8')
-    os.replace(part, path)
-    return path

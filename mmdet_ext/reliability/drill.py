@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mmdet_ext.datasets.screened_list import write_json
+from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import collect_versions
 
 from .damaged_checkpoints import damaged_checkpoints

@@ -18,6 +18,7 @@ from mmdet_ext.datasets.chest_phantom import make_chest_phantom
 from mmdet_ext.datasets.face_phantom import make_face_phantom
 from mmdet_ext.engine.config_file import read_config
 from mmdet_ext.engine.hooks.memory_trace_hook import TRACE
+from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import collect_versions, find_commit
 
 FAMILIES = {
@@ -91,8 +92,7 @@ def run_endurance(
             'trace': {key: [round(float(x), 1) for x in value] for key, value in read_trace(folder / TRACE).items()},
         }
         stored[name] = row
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps({'rows': stored}) + '\n', encoding='utf-8')
+        write_json(out, {'rows': stored})
         say(f'{name}: {describe(row)}')
     plot_traces(stored, out.with_suffix('.png'))
     return [stored[name] for name in families]

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from .json_file import write_json
+
 PYTHONS = ('3.10', '3.11', '3.12')
 # The whole suite where users start; on the fork what its versions can touch. Both are targets of the Makefile.
 SUITES = {'default': 'suite', 'onedl': 'core'}
@@ -217,8 +219,7 @@ def _store(out: Path, row: Mapping[str, Any]) -> None:
     key = (row['python'], row['stack'])
     rows = [*(other for other in stored if (other['python'], other['stack']) != key), row]
     rows.sort(key=lambda each: (PYTHONS.index(each['python']), list(SUITES).index(each['stack'])))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({'rows': rows}, indent=1) + '\n', encoding='utf-8')
+    write_json(out, {'rows': rows}, indent=1)
 
 
 def _check(what: str, given: Sequence[str], allowed: Iterable[str]) -> None:

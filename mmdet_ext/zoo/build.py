@@ -1,7 +1,6 @@
 """`make zoo`: train, publish and test what the metafiles mark, and write what came out into them."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from mmdet_ext.analysis.ablation.plan import Run, plan_runs
 from mmdet_ext.analysis.demo.runs import evaluate_detector
 from mmdet_ext.analysis.readme_tables import update_readmes
 from mmdet_ext.engine.hooks.run_record_hook import RECORD
+from mmdet_ext.utils.json_file import write_json
 
 from .check import find_problems
 from .figures import describe_training, format_results
@@ -193,9 +193,7 @@ def _finish(job: Job, say: Callable[[str], None]) -> dict[str, Any]:
         'cost': job.run.cost,
         'identity': job.identity,
     }
-    half = job.file.with_suffix('.tmp')
-    half.write_text(json.dumps(result, indent=2) + '\n', encoding='utf-8')
-    os.replace(half, job.file)
+    write_json(job.file, result, indent=2)
     return result
 
 

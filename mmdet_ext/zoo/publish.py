@@ -72,8 +72,7 @@ def publish_model(
     kept = {key: plain(meta[key]) for key in _KEPT if key in meta} | {
         'experiment_name': f'{stem}_{when}',
         'dataset_meta': _dataset_meta(meta, cfg, checkpoint),
-        # torch's version is a class of its own, which `weights_only` refuses.
-        'published_with': {package: str(number) for package, number in collect_versions().items()},
+        'published_with': collect_versions(),
     }
     text = meta.get('cfg') if cfg is None else _text(cfg)
     content = {'meta': kept | ({} if text is None else {'cfg': str(text)}), 'state_dict': state}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.fileio import dump
 from tabulate import tabulate
 
+from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import collect_versions
 
 from .complete_iou import COMPLETE_IOU_CASES
@@ -148,8 +148,7 @@ def run_benchmark(
             'threads': case.threads or torch.get_num_threads(),
             'versions': collect_versions(),
         }
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        dump({each: stored[each] for each in CASES if each in stored}, str(out), indent=2)
+        write_json(out, {each: stored[each] for each in CASES if each in stored}, indent=2)
     return [stored[name] for name in names]
 
 

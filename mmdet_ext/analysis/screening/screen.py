@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mmdet_ext.datasets.screened_list import listed_image, read_screened_list, write_json, write_screened_list
+from mmdet_ext.datasets.screened_list import listed_image, read_screened_list, write_screened_list
+from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import hash_file
 
 from ..tables import markdown_table, write_csv

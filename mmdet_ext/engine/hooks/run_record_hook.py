@@ -1,8 +1,6 @@
 """A file beside the checkpoints that says how a training ended: metrics, time, memory, and what it was made with."""
 
-import json
 import math
-import os
 import platform
 import resource
 import shlex
@@ -19,6 +17,7 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import collect_versions, find_commit
 
 RECORD = 'run_record.json'
@@ -75,10 +74,7 @@ class RunRecordHook(Hook):
             'commit': find_commit(),
             'versions': collect_versions() | {'pycocotools': version('pycocotools')},
         }
-        file = Path(runner.work_dir, RECORD)
-        half = file.with_suffix('.tmp')
-        half.write_text(json.dumps(record, indent=2) + '\n', encoding='utf-8')
-        os.replace(half, file)
+        write_json(Path(runner.work_dir, RECORD), record, indent=2)
 
 
 def _finite(value: Any) -> float | None:

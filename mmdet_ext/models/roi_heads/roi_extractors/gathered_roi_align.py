@@ -1,7 +1,5 @@
 """RoIAlign on a CPU as weighted sums of rows: all channels at a time, where mmcv's kernel goes value by value."""
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from mmcv.ops import RoIAlign
@@ -71,10 +69,11 @@ def gather_roi_align(
     start, size = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
     size = size.clamp(min=0.0 if aligned else 1.0)
     pooled = []
-    for part in _chunks(size, bins, sampling_ratio):
-        y = _samples(start[part, 1], size[part, 1], bins[0], sampling_ratio, height)
-        x = _samples(start[part, 0], size[part, 0], bins[1], sampling_ratio, width)
-        pooled.append(_pool(table, images[part] * (height * width), y, x, bins, width))
+    chunks = _chunks(size, bins, sampling_ratio)
+    for base, begin, side in zip(*(x.split(chunks) for x in (images * (height * width), start, size)), strict=True):
+        y = _samples(begin[:, 1], side[:, 1], bins[0], sampling_ratio, height)
+        x = _samples(begin[:, 0], side[:, 0], bins[1], sampling_ratio, width)
+        pooled.append(_pool(table, base, y, x, bins, width))
     out = torch.cat(pooled) if pooled else table.new_zeros(0, *bins, channels) + 0 * table.sum()
     out = out.masked_fill(~finite[:, None, None, None], float('nan'))
     return out.permute(0, 3, 1, 2).to(feats.dtype)
@@ -85,17 +84,11 @@ def _grid(size: Tensor, bins: int, sampling_ratio: int) -> Tensor:
     return torch.full_like(size, sampling_ratio).long() if sampling_ratio > 0 else (size / bins).ceil().long()
 
 
-def _chunks(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> Iterator[slice]:
-    """RoIs in a row whose corners are `CHUNK` together, or a single one that has more."""
+def _chunks(size: Tensor, bins: tuple[int, int], sampling_ratio: int) -> list[int]:
+    """How many RoIs in a row go together: about `CHUNK` corners, or a single RoI that has more."""
     grids = [_grid(size[:, 1 - axis], bins[axis], sampling_ratio) for axis in (0, 1)]
-    corners = 4 * bins[0] * bins[1] * grids[0] * grids[1]
-    ends = corners.cumsum(0).tolist()
-    first = 0
-    for last in range(1, len(ends) + 1):
-        reached = ends[last] if last < len(ends) else None
-        if reached is None or reached - (ends[first - 1] if first else 0) > CHUNK:
-            yield slice(first, last)
-            first = last
+    ends = (4 * bins[0] * bins[1] * grids[0] * grids[1]).cumsum(0)
+    return torch.unique_consecutive((ends - 1) // CHUNK, return_counts=True)[1].tolist()
 
 
 class _Axis:
