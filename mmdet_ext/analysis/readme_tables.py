@@ -7,9 +7,9 @@
 
 What stands between two such lines comes from the file that they name. The word before it says which kind it is: for
 `ablation` an `ablation.json` of `tools/analysis_tools/ablate.py`, for `communication` the file of
-`tools/analysis_tools/communication.py`, for `deployment` that of `tools/deployment/support_table.py`, for `reliability`
-that of `make drill`, for `support` that of `make test-matrix`, for `zoo` the `metafile.yml` of the family whose README
-it is.
+`tools/analysis_tools/communication.py`, for `deployment` that of `tools/deployment/support_table.py`, for `endurance`
+that of `tools/endurance.py`, for `reliability` that of `make drill`, for `support` that of `make test-matrix`, for
+`zoo` the `metafile.yml` of the family whose README it is.
 """
 
 import json
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet_ext.deployment.support_table import format_support
+from mmdet_ext.reliability.endurance import format_endurance
 from mmdet_ext.reliability.table import format_reliability
 from mmdet_ext.utils.support_matrix import format_matrix
 from mmdet_ext.zoo.metafile import read_metafile
@@ -31,6 +32,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     'ablation': format_markdown,
     'communication': format_communication,
     'deployment': format_support,
+    'endurance': format_endurance,
     'reliability': format_reliability,
     'support': format_matrix,
     'zoo': format_zoo,
@@ -39,6 +41,7 @@ HINTS = {
     'ablation': 'copy the ablation.json of that ablation to it',
     'communication': 'tools/analysis_tools/communication.py --out writes it',
     'deployment': 'tools/deployment/support_table.py writes it',
+    'endurance': 'tools/endurance.py writes it',
     'reliability': '`make drill` writes it',
     'support': '`make test-matrix` writes it',
     'zoo': 'write it as mmdet_ext/zoo/metafile.py says',

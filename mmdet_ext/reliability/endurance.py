@@ -99,7 +99,7 @@ def run_endurance(
 
 
 def endurance_config(name: str, repository: str | Path, data: Path, steps: int, workers: int, seed: int) -> Config:
-    """The config of a family with so many steps, without validation, traced.
+    """The config of a family with so many steps of two images, without validation, traced.
 
     Args:
         name: Of `FAMILIES`.
@@ -121,7 +121,8 @@ def endurance_config(name: str, repository: str | Path, data: Path, steps: int, 
         cfg[f'val_{key}'] = None
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps + 1)
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
-    cfg.train_dataloader.update(num_workers=workers, persistent_workers=workers > 0)
+    # What a step leaves behind does not depend on how many images it has.
+    cfg.train_dataloader.update(batch_size=2, num_workers=workers, persistent_workers=workers > 0)
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, max_keep_ckpts=1)
     cfg.log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
     cfg.randomness = dict(seed=seed)

@@ -81,7 +81,7 @@ def test_configs(name, tmp_path, monkeypatch):
     monkeypatch.delenv('MMDET_EXT_CHEST_PHANTOM', raising=False)
     cfg = endurance_config(name, ROOT, tmp_path, 2000, 3, 7)
     assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=2001)
-    assert (cfg.train_dataloader.num_workers, cfg.randomness.seed) == (3, 7)
+    assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.num_workers, cfg.randomness.seed) == (2, 3, 7)
     assert cfg.val_dataloader is cfg.val_cfg is cfg.val_evaluator is None
     assert cfg.custom_hooks[-1].type == 'MemoryTraceHook'
     assert str(tmp_path) in str(cfg.train_dataloader)

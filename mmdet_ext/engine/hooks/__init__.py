@@ -1,6 +1,7 @@
 """Hooks, registered in mmdet's registry."""
 
 from .activation_stats_hook import ActivationStatsHook
+from .channels_last_hook import ChannelsLastHook
 from .dataset_check_hook import DatasetCheckHook
 from .durable_checkpoint_hook import DurableCheckpointHook
 from .gradient_balance_hook import GradientBalanceHook
@@ -15,6 +16,7 @@ from .run_record_hook import RunRecordHook
 
 __all__ = [
     'ActivationStatsHook',
+    'ChannelsLastHook',
     'DatasetCheckHook',
     'DurableCheckpointHook',
     'GradientBalanceHook',

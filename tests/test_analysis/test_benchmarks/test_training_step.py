@@ -50,6 +50,14 @@ def test_a_step_of_both():
     assert case.work(plain).flops > 1e6
 
 
+def test_what_is_fast_on_a_cpu_gives_the_same():
+    plain_step, fast_step = (small(name).prepare(CPU, 0) for name in ('relation-step', 'relation-step-fast'))
+    (losses, _), (fast, plain) = ([step() for step in steps] for steps in (plain_step, fast_step))
+    CASES['relation-step-fast'].check(fast, plain)
+    for name in ('loss_cls', 'loss_bbox', 'loss_cls_base', 'loss_bbox_base'):
+        torch.testing.assert_close(fast[name], losses[name], rtol=1e-4, atol=1e-5)
+
+
 def test_other_proposals_are_an_error():
     case = small('relation-step')
     ours, plain = case.prepare(CPU, 0)
