@@ -18,6 +18,7 @@ from mmdet_ext.datasets.chest_phantom import make_chest_phantom
 from mmdet_ext.datasets.face_phantom import make_face_phantom
 from mmdet_ext.engine.config_file import read_config
 from mmdet_ext.engine.hooks.memory_trace_hook import TRACE
+from mmdet_ext.graphs import CategoryGraph
 from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import collect_versions, find_commit
 
@@ -32,6 +33,7 @@ FAMILIES = {
 FLAT = 0.01
 """Growth over 1000 steps, as a share of what a training holds, up to which it counts as flat."""
 IMAGES, INTERVAL = 48, 20
+GRAPH = 'train.catgraph.json'
 
 
 def run_endurance(
@@ -66,19 +68,16 @@ def run_endurance(
         ValueError: An unknown family, or fewer than 200 steps.
         RuntimeError: A training failed.
     """
-    unknown = [name for name in families if name not in FAMILIES]
-    if unknown:
-        raise ValueError(f'no family is called {unknown[0]!r}; there are {", ".join(FAMILIES)}')
+    check_families(families)
     if steps < 10 * INTERVAL:
         raise ValueError(f'a trend needs {10 * INTERVAL} steps or more, got {steps}')
     out, work_dir = Path(out), Path(work_dir).absolute()
     stored = json.loads(out.read_text(encoding='utf-8'))['rows'] if out.is_file() else {}
-    make_chest_phantom(work_dir / 'chest_phantom', train=IMAGES, val=4, size=160, seed=seed)
-    make_face_phantom(work_dir / 'face_phantom', train=IMAGES, val=4, size=256, seed=seed)
+    draw_phantoms(work_dir, seed)
     for name in families:
         folder = work_dir / Path(FAMILIES[name]).stem / f'{steps}'
         if not (folder / f'iter_{steps}.pth').is_file():
-            _train(endurance_config(name, repository, work_dir, steps, workers, seed), folder, Path(repository))
+            train_config(endurance_config(name, repository, work_dir, steps, workers, seed), folder, Path(repository))
         row = {
             **judge_trace(read_trace(folder / TRACE)),
             'steps': steps,
@@ -96,6 +95,22 @@ def run_endurance(
         say(f'{name}: {describe(row)}')
     plot_traces(stored, out.with_suffix('.png'))
     return [stored[name] for name in families]
+
+
+def check_families(families: Sequence[str]) -> None:
+    """Raise a `ValueError` unless these are names of `FAMILIES`."""
+    unknown = [name for name in families if name not in FAMILIES]
+    if unknown:
+        raise ValueError(f'no family is called {unknown[0]!r}; there are {", ".join(FAMILIES)}')
+
+
+def draw_phantoms(folder: Path, seed: int) -> tuple[Path, Path]:
+    """The chest phantom with its category graph, and the face phantom, small; found where they are drawn already."""
+    chest, face = folder / 'chest_phantom', folder / 'face_phantom'
+    make_chest_phantom(chest, train=IMAGES, val=4, size=160, seed=seed)
+    CategoryGraph.from_coco(chest / 'annotations' / 'train.json').save(chest / GRAPH)
+    make_face_phantom(face, train=IMAGES, val=4, size=256, seed=seed)
+    return chest, face
 
 
 def endurance_config(name: str, repository: str | Path, data: Path, steps: int, workers: int, seed: int) -> Config:
@@ -130,7 +145,8 @@ def endurance_config(name: str, repository: str | Path, data: Path, steps: int, 
     return cfg
 
 
-def _train(cfg: Config, folder: Path, repository: Path) -> None:
+def train_config(cfg: Config, folder: Path, repository: Path) -> None:
+    """Train in a process of its own; a `RuntimeError` names the log of one that failed."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TRACE).unlink(missing_ok=True)
     config, log = folder.with_suffix('.py'), folder.with_suffix('.log')

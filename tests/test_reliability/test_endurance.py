@@ -98,7 +98,7 @@ def trained(monkeypatch):
         write(folder, trace(per_step=0.05 if 'yolo' in str(folder) else 0.0))
         (folder / 'iter_2000.pth').touch()
 
-    monkeypatch.setattr(endurance, '_train', train)
+    monkeypatch.setattr(endurance, 'train_config', train)
     return calls
 
 
@@ -126,7 +126,7 @@ def test_a_failed_training_names_its_log(tmp_path):
     (tmp_path / 'tools').mkdir()
     (tmp_path / 'tools' / 'train.py').write_text('raise SystemExit(3)')
     with pytest.raises(RuntimeError, match=r'ended with exit code 3: see .*run\.log'):
-        endurance._train(cfg, tmp_path / 'run', tmp_path)
+        endurance.train_config(cfg, tmp_path / 'run', tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.reliability import endurance
+from mmdet_ext.reliability import endurance, large_inputs
 
 TOOL = str(Path(__file__).parents[2] / 'tools' / 'endurance.py')
 
@@ -36,6 +36,17 @@ def test_arguments_arrive(monkeypatch):
     assert (given, kwargs['steps'], kwargs['workers'], kwargs['seed']) == (('x.json',), 400, 0, 3)
     assert kwargs['families'] == ['faces']
     assert kwargs['command'].endswith('--seed 3')
+
+
+def test_large_inputs(monkeypatch):
+    calls = []
+    monkeypatch.setattr(large_inputs, 'run_large_inputs', lambda *given, **kwargs: calls.append((given, kwargs)))
+    monkeypatch.setattr(sys, 'argv', [TOOL, 'faces', '--large', '--seed', '3'])
+    runpy.run_path(TOOL, run_name='__main__')
+    ((given, kwargs),) = calls
+    assert given == ('benchmarks/large_inputs.json',)
+    assert (kwargs['families'], kwargs['workers'], kwargs['seed']) == (['faces'], 2, 3)
+    assert 'steps' not in kwargs
 
 
 def test_exit_codes(monkeypatch):

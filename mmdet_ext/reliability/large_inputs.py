@@ -1,0 +1,146 @@
+"""A few steps of each family on inputs beyond the usual: a thousand objects and proposals, 4000 pixels."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+
+from mmdet_ext.engine.hooks.run_record_hook import RECORD
+from mmdet_ext.utils.json_file import write_json
+from mmdet_ext.utils.provenance import collect_versions, find_commit
+
+from .endurance import FAMILIES, GRAPH, check_families, draw_phantoms, endurance_config, train_config
+from .large_picture import make_large_picture
+
+
+class Large(NamedTuple):
+    """A picture.
+
+    Attributes:
+        side: In pixels.
+        objects: On it, and as many proposals and RoIs where the family has any.
+    """
+
+    side: int
+    objects: int
+
+
+# Both at once is out of mmdet's reach: its assigner's table of all anchors by all objects would take 12 GB.
+SIZES = {'1000 objects': Large(1024, 1000), '4000 pixels': Large(4000, 20)}
+STEPS = 3
+
+
+def run_large_inputs(
+    out: str | Path,
+    *,
+    workers: int = 2,
+    families: Sequence[str] = tuple(FAMILIES),
+    sizes: Mapping[str, Large] | None = None,
+    work_dir: str | Path = 'work_dirs/endurance',
+    repository: str | Path = '.',
+    seed: int = 0,
+    command: str = '',
+    say: Callable[[str], None] = print,
+) -> dict[str, dict[str, Any]]:
+    """Train each family for a few steps on a picture of each kind, in a process of its own.
+
+    A loss that is not finite ends a training. A finished one is not repeated.
+
+    Args:
+        out: JSON file; families that are not run now keep their row.
+        workers: Of the data loader.
+        families: Of `FAMILIES`.
+        sizes: Pictures by name; default `SIZES`.
+        work_dir: Data and trainings.
+        repository: With `configs/` and `tools/train.py`.
+        seed: Of data and trainings.
+        command: Kept with the figures.
+        say: Gets a line for each training.
+
+    Returns:
+        By family `seconds` of a step and `peak_mb` of the training process for each kind of picture.
+
+    Raises:
+        ValueError: An unknown family.
+        RuntimeError: A training failed.
+    """
+    check_families(families)
+    out, work_dir = Path(out), Path(work_dir).absolute()
+    stored = json.loads(out.read_text(encoding='utf-8'))['rows'] if out.is_file() else {}
+    sources = draw_phantoms(work_dir, seed)
+    rows = {}
+    for name in families:
+        figures = {}
+        for kind, large in (SIZES if sizes is None else sizes).items():
+            data = work_dir / kind.replace(' ', '_')
+            for source in sources:
+                make_large_picture(source, data / source.name, large.side, large.objects)
+            # Classes that stand together do so in any picture.
+            shutil.copy(work_dir / 'chest_phantom' / GRAPH, data / 'chest_phantom')
+            folder = data / Path(FAMILIES[name]).stem
+            if not (folder / RECORD).is_file():
+                train_config(large_config(name, large, repository, data, workers, seed), folder, Path(repository))
+            record = json.loads((folder / RECORD).read_text(encoding='utf-8'))
+            figures[kind] = {'seconds': record['step_seconds'], 'peak_mb': record['peak_memory_mb']}
+            say(f'{name}, {kind}: {record["step_seconds"]:.1f} s a step, {record["peak_memory_mb"]} MB')
+        rows[name] = {
+            'sizes': figures,
+            'workers': workers,
+            'seed': seed,
+            'config': FAMILIES[name],
+            'command': command,
+            'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'commit': find_commit(repository),
+            'versions': collect_versions(),
+        }
+        stored[name] = rows[name]
+        write_json(out, {'rows': stored})
+    return rows
+
+
+def large_config(name: str, large: Large, repository: str | Path, data: Path, workers: int, seed: int) -> Config:
+    """The config of a family for a few steps on one large picture.
+
+    Args:
+        name: Of `FAMILIES`.
+        large: The picture; two-stage detectors get as many proposals and RoIs as it has objects, if that is more.
+        repository: With `configs/`.
+        data: Folder with both phantoms made large.
+        workers: Of the data loader.
+        seed: Of the training.
+    """
+    cfg = endurance_config(name, repository, data, STEPS, workers, seed)
+    cfg.train_dataloader.batch_size = 1
+    for transform in cfg.train_dataloader.dataset.pipeline:
+        if 'scale' in transform:
+            transform.scale = (large.side, large.side)
+        if transform.get('with_mask'):
+            # As bitmaps the masks of a thousand objects take a thousand times the picture.
+            transform.poly2mask = False
+    if 'rpn_head' in cfg.model:
+        train_cfg = cfg.model.train_cfg
+        train_cfg.rpn_proposal.update(nms_pre=2000, max_per_img=max(train_cfg.rpn_proposal.max_per_img, large.objects))
+        for stage in train_cfg.rcnn if isinstance(train_cfg.rcnn, list) else [train_cfg.rcnn]:
+            stage.sampler.num = max(stage.sampler.num, large.objects)
+    checks = [dict(type='RunRecordHook'), dict(type='CheckInvalidLossHook', interval=1)]
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'MemoryTraceHook'] + checks
+    return cfg
+
+
+def format_large_inputs(content: Mapping[str, Any]) -> str:
+    """Markdown table of a file that `run_large_inputs` wrote."""
+    kinds = list(dict.fromkeys(kind for row in content['rows'].values() for kind in row['sizes']))
+    lines = [f'| family | {" | ".join(kinds)} |', f'|---|{"--:|" * len(kinds)}']
+    for name, row in content['rows'].items():
+        cells = [
+            f'{row["sizes"][kind]["seconds"]:.1f} s, {row["sizes"][kind]["peak_mb"] / 1000:.1f} GB'
+            if kind in row['sizes']
+            else ''
+            for kind in kinds
+        ]
+        lines.append(f'| {name} | {" | ".join(cells)} |')
+    return '\n'.join(lines) + '\n'

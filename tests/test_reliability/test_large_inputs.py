@@ -1,0 +1,70 @@
+"""Every family is trained on very large and very full pictures; here mostly the running of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmdet_ext.reliability import large_inputs
+from mmdet_ext.reliability.endurance import FAMILIES
+from mmdet_ext.reliability.large_inputs import Large, format_large_inputs, large_config, run_large_inputs
+
+ROOT = Path(__file__).parents[2]
+FEW = {'few': Large(192, 30)}
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_configs(name, tmp_path):
+    cfg = large_config(name, Large(4000, 1000), ROOT, tmp_path, 2, 0)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    assert [t.scale for t in pipeline if 'scale' in t] == [(4000, 4000)]
+    assert not any(t.get('poly2mask', True) for t in pipeline if t.get('with_mask'))
+    assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.num_workers) == (1, 2)
+    assert {'RunRecordHook', 'CheckInvalidLossHook'} <= {hook.type for hook in cfg.custom_hooks}
+    if 'rpn_head' in cfg.model:
+        rcnn = cfg.model.train_cfg.rcnn
+        assert cfg.model.train_cfg.rpn_proposal.max_per_img == 1000
+        assert {stage.sampler.num for stage in (rcnn if isinstance(rcnn, list) else [rcnn])} == {1000}
+
+
+def test_small_pictures_keep_their_number_of_rois(tmp_path):
+    cfg = large_config('relation', Large(320, 20), ROOT, tmp_path, 0, 0)
+    assert (cfg.model.train_cfg.rpn_proposal.max_per_img, cfg.model.train_cfg.rcnn.sampler.num) == (256, 128)
+
+
+def test_rows_stay_and_trainings_are_not_repeated(tmp_path, monkeypatch):
+    calls, said = [], []
+
+    def train(cfg, folder, repository):
+        calls.append(folder)
+        data = folder.parent
+        assert (data / 'chest_phantom' / 'train.catgraph.json').is_file()
+        assert len(json.loads((data / 'face_phantom' / 'annotations' / 'train.json').read_text())['annotations']) == 30
+        folder.mkdir()
+        (folder / 'run_record.json').write_text(json.dumps({'step_seconds': 1.26, 'peak_memory_mb': 2345}))
+
+    monkeypatch.setattr(large_inputs, 'train_config', train)
+    options = dict(sizes=FEW, work_dir=tmp_path / 'w', repository=ROOT, command='python x', say=said.append)
+    out = tmp_path / 'x.json'
+    run_large_inputs(out, families=['faces'], **options)
+    rows = run_large_inputs(out, families=['faces', 'relation'], **options)
+    assert len(calls) == 2
+    assert rows['faces']['sizes'] == {'few': {'seconds': 1.26, 'peak_mb': 2345}}
+    stored = json.loads(out.read_text())
+    assert list(stored['rows']) == ['faces', 'relation']
+    assert stored['rows']['relation']['command'] == 'python x'
+    assert said[-1] == 'relation, few: 1.3 s a step, 2345 MB'
+    assert format_large_inputs(stored).splitlines()[2:] == ['| faces | 1.3 s, 2.3 GB |', '| relation | 1.3 s, 2.3 GB |']
+
+
+def test_an_unknown_family(tmp_path):
+    with pytest.raises(ValueError, match="no family is called 'horses'"):
+        run_large_inputs(tmp_path / 'x.json', families=['horses'], work_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_real_trainings(tmp_path):
+    rows = run_large_inputs(tmp_path / 'x.json', sizes=FEW, work_dir=tmp_path, repository=ROOT, workers=1)
+    assert set(rows) == set(FAMILIES)
+    assert all(row['sizes']['few']['seconds'] > 0 for row in rows.values())
