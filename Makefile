@@ -21,7 +21,7 @@ $(error STACK=$(STACK) is unknown: default (mmengine, mmcv, mmdet) or onedl (the
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup docs demo test suite core test-all test-matrix smoke bench bench-phantom zoo lint doctor drill clean
+.PHONY: help setup docs demo test suite core test-all test-matrix smoke bench bench-phantom gpu zoo lint doctor drill clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -87,6 +87,9 @@ lint: setup  ## Check style, format and types
 
 bench: setup  ## Measure speed and memory beside textbook forms and plain detectors (some minutes on a quiet machine)
 	$(BIN)/python tools/analysis_tools/benchmark.py
+
+gpu: setup  ## Run on a GPU what needs one: tests, speed and memory, mixed precision
+	$(BIN)/python tools/gpu_evidence.py
 
 bench-phantom: setup  ## Tune and compare the detectors on the chest phantom with three seeds (over an hour on two cores)
 	$(BIN)/python tools/analysis_tools/phantom_benchmark.py --readme README.md

@@ -16,6 +16,7 @@ def main() -> None:
     parser.add_argument('--large', action='store_true', help='instead: a few steps on very large and very full images')
     parser.add_argument('--steps', type=int, default=2000, help='default: 2000')
     parser.add_argument('--workers', type=int, default=2, help='of the data loader (default: 2)')
+    parser.add_argument('--amp', choices=['float16', 'bfloat16'], help='mixed precision, on a GPU')
     parser.add_argument('--seed', type=int, default=0, help='default: 0')
     parser.add_argument('--work-dir', default='work_dirs/endurance', help='default: work_dirs/endurance')
     parser.add_argument(
@@ -36,7 +37,7 @@ def main() -> None:
         if args.large:
             run_large_inputs(out, **options)
             return
-        rows = run_endurance(out, steps=args.steps, **options)
+        rows = run_endurance(out, steps=args.steps, amp=args.amp, **options)
     except (ValueError, RuntimeError) as error:
         sys.exit(f'error: {error}')
     sys.exit(not all(row['flat'] for row in rows))

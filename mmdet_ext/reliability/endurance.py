@@ -41,6 +41,7 @@ def run_endurance(
     *,
     steps: int = 2000,
     workers: int = 2,
+    amp: str | None = None,
     families: Sequence[str] = tuple(FAMILIES),
     work_dir: str | Path = 'work_dirs/endurance',
     repository: str | Path = '.',
@@ -54,6 +55,8 @@ def run_endurance(
         out: JSON file; families that are not run now keep their row. A picture of the same name is beside it.
         steps: Of each training.
         workers: Of the data loader.
+        amp: `'float16'` or `'bfloat16'`: train in mixed precision, which mmengine does on GPUs; a loss that is not
+            finite ends the training.
         families: Of `FAMILIES`.
         work_dir: Data and trainings; a finished training of as many steps is not repeated.
         repository: With `configs/` and `tools/train.py`.
@@ -75,12 +78,17 @@ def run_endurance(
     stored = json.loads(out.read_text(encoding='utf-8'))['rows'] if out.is_file() else {}
     draw_phantoms(work_dir, seed)
     for name in families:
-        folder = work_dir / Path(FAMILIES[name]).stem / f'{steps}'
+        folder = work_dir / Path(FAMILIES[name]).stem / (f'{steps}_{amp}' if amp else f'{steps}')
         if not (folder / f'iter_{steps}.pth').is_file():
-            train_config(endurance_config(name, repository, work_dir, steps, workers, seed), folder, Path(repository))
+            cfg = endurance_config(name, repository, work_dir, steps, workers, seed)
+            if amp:
+                cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=amp)
+                cfg.custom_hooks.append(dict(type='CheckInvalidLossHook', interval=1))
+            train_config(cfg, folder, Path(repository))
         row = {
             **judge_trace(read_trace(folder / TRACE)),
             'steps': steps,
+            'amp': amp,
             'workers': workers,
             'seed': seed,
             'config': FAMILIES[name],

@@ -121,6 +121,30 @@ def test_rows_stay_and_trainings_are_not_repeated(trained, tmp_path):
     assert '| YOLO with IoU | 2000 | 675 MB | +50.0 MB | 40 | 5 | grows |' in lines
 
 
+@pytest.mark.parametrize('amp', [None, 'bfloat16'])
+def test_mixed_precision(amp, tmp_path, monkeypatch):
+    configs = []
+
+    def train(cfg, folder, repository):
+        configs.append((cfg, folder.name))
+        write(folder, trace())
+
+    monkeypatch.setattr(endurance, 'train_config', train)
+    (row,) = run_endurance(
+        tmp_path / 'x.json', amp=amp, families=['single-shot'], work_dir=tmp_path, repository=ROOT, say=str
+    )
+    ((cfg, folder),) = configs
+    assert row['amp'] == amp
+    checks = [hook['type'] for hook in cfg.custom_hooks if hook['type'] == 'CheckInvalidLossHook']
+    if amp:
+        assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype, checks) == (
+            'AmpOptimWrapper', 'bfloat16', ['CheckInvalidLossHook'],
+        )  # fmt: skip
+        assert folder == '2000_bfloat16'
+    else:
+        assert (cfg.optim_wrapper.get('type', 'OptimWrapper'), checks, folder) == ('OptimWrapper', [], '2000')
+
+
 def test_a_failed_training_names_its_log(tmp_path):
     cfg = endurance_config('single-shot', ROOT, tmp_path, 200, 0, 0)
     (tmp_path / 'tools').mkdir()

@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 
-from mmdet_ext.analysis.benchmarks.benchmark import CASES, format_rows, run_benchmark
+from mmdet_ext.analysis.benchmarks.benchmark import CASES, default_cases, format_rows, run_benchmark
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, help='measurements of each side (default: as many as the case wants)')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    names = list(CASES) if 'all' in args.case else args.case
+    names = default_cases(args.device) if 'all' in args.case else args.case
     command = shlex.join(['python', *sys.argv])
     results = run_benchmark(names, args.out, device=args.device, seed=args.seed, repeats=args.repeats, command=command)
     print(format_rows(results))

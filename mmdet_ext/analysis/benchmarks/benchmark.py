@@ -24,7 +24,7 @@ from .geometry_batch import GeometryBatchCase
 from .ghm import GHM_CASES
 from .limits import least_seconds
 from .measure import SIDES, Case, Sample, measure
-from .training_step import TRAINING_STEP_CASES
+from .training_step import GPU_STEP_CASES, TRAINING_STEP_CASES
 from .yolo_assigner import YOLO_ASSIGNER_CASES
 
 _CASES: tuple[Case, ...] = (
@@ -37,6 +37,18 @@ _CASES: tuple[Case, ...] = (
     *TRAINING_STEP_CASES,
 )
 CASES = {case.name: case for case in _CASES}
+# What takes a GPU to be of interest, or to end: half precision, batches of eight, and other numbers of boxes.
+_GPU_CASES: tuple[Case, ...] = (
+    GeometryAttentionCase(number=512),
+    GeometryAttentionCase(number=2000),
+    *GPU_STEP_CASES,
+)
+GPU_CASES = {case.name: case for case in _GPU_CASES}
+
+
+def default_cases(device: str) -> list[str]:
+    """Names of what is measured on a device when nothing is named."""
+    return list(CASES | GPU_CASES if device.startswith('cuda') else CASES)
 
 
 def summarize(case: Case, sample: Sample) -> dict[str, Any]:
@@ -62,7 +74,7 @@ def summarize(case: Case, sample: Sample) -> dict[str, Any]:
     met = case.speed is None or min(row['ratio_best'], row['ratio_median']) >= case.speed
     if sample.extra_bytes:
         row['memory_share'] = sample.extra_bytes['ours'] / sample.extra_bytes['sibling']
-        met = met and row['memory_share'] <= case.memory
+        met = met and (case.memory is None or row['memory_share'] <= case.memory)
     row['met'] = None if case.speed is None and case.memory is None else met
     return row
 
@@ -114,7 +126,7 @@ def run_benchmark(
     """Measure the cases of these names and write each as soon as it is there.
 
     Args:
-        names: of `CASES`.
+        names: of `CASES` or `GPU_CASES`.
         out: JSON file of rows by name; those that are not measured now stay as they are.
         device: `'cpu'` or `'cuda'`.
         seed: of the inputs.
@@ -127,12 +139,13 @@ def run_benchmark(
     Raises:
         ValueError: the two sides of a case disagree, a name is unknown, or `out` is something else.
     """
-    unknown = [name for name in names if name not in CASES]
+    cases = CASES | GPU_CASES
+    unknown = [name for name in names if name not in cases]
     if unknown:
-        raise ValueError(f'no benchmark is called {", ".join(unknown)}; there are {", ".join(CASES)}')
+        raise ValueError(f'no benchmark is called {", ".join(unknown)}; there are {", ".join(cases)}')
     stored = _read(Path(out))
     for name in names:
-        case = CASES[name]
+        case = cases[name]
         sample = measure(case, torch.device(device), seed, repeats)
         stored[name] = {
             'summary': summarize(case, sample),
@@ -148,7 +161,7 @@ def run_benchmark(
             'threads': case.threads or torch.get_num_threads(),
             'versions': collect_versions(),
         }
-        write_json(out, {each: stored[each] for each in CASES if each in stored}, indent=2)
+        write_json(out, {each: stored[each] for each in cases if each in stored}, indent=2)
     return [stored[name] for name in names]
 
 

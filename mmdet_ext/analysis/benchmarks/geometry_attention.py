@@ -15,6 +15,7 @@ from .limits import Work
 IMAGE = (800, 1333)
 WIDTH = 1024
 HEADS = 16
+NUMBER = 1000
 
 
 def random_boxes(number: int, generator: torch.Generator) -> Tensor:
@@ -65,23 +66,25 @@ def attention_flops(number: int, heads: int, width: int, embedding: int = 64) ->
 
 
 class GeometryAttentionCase:
-    """1000 boxes of one image, forward and backward.
+    """The boxes of one image, forward and backward.
 
     Args:
         projections: the whole relation, with its linear layers to queries, keys and values of 1024 channels, which
             are the same on both sides; no target then.
+        number: of boxes; the targets are those of the default.
     """
 
     sibling: str = 'textbook, keeps (N, N, 64)'
     threads: int | None = 1
     repeats = 20
 
-    def __init__(self, projections: bool = False, number: int = 1000) -> None:
+    def __init__(self, projections: bool = False, number: int = NUMBER) -> None:
         self.projections, self.number = projections, number
-        self.name = 'geometry-relation' if projections else 'geometry-attention'
+        standard = number == NUMBER
+        self.name = ('geometry-relation' if projections else 'geometry-attention') + ('' if standard else f'-{number}')
         self.title = f'{self.name}, N = {number}' + (f', with linear layers of {WIDTH}' if projections else '')
-        self.speed: float | None = None if projections else 3.0
-        self.memory: float | None = None if projections else 1 / 8
+        self.speed: float | None = 3.0 if standard and not projections else None
+        self.memory: float | None = 1 / 8 if standard and not projections else None
 
     def prepare(self, device: torch.device, seed: int) -> tuple[Callable[[], dict], Callable[[], dict]]:
         """Ours and the textbook on the same boxes and weights."""

@@ -23,7 +23,8 @@ class Case(Protocol):
         title: what is measured, on what.
         sibling: what it is compared with.
         speed: the sibling must take at least this many times as long as ours; None: nothing is asked.
-        memory: ours may need at most this share of the sibling's extra memory; None: it is not measured.
+        memory: ours may need at most this share of the sibling's extra memory; None: nothing is asked,
+            and it is measured on a GPU only, where that is quick.
         threads: CPU threads; None leaves torch's number.
         repeats: measurements of each side.
 
@@ -138,5 +139,6 @@ def measure(case: Case, device: torch.device, seed: int, repeats: int | None = N
         work, rates = case.work(ours), measure_rates(device)
     finally:
         torch.set_num_threads(threads)
-    memory = {} if case.memory is None else _measure_memory(case, device, seed)
+    asked = case.memory is not None or device.type == 'cuda'
+    memory = _measure_memory(case, device, seed) if asked else {}
     return Sample(seconds, memory, work, rates)

@@ -27,7 +27,7 @@ Losses = dict[str, Any]
 
 
 class TrainingStepCase:
-    """One image: losses, backward, optimizer.
+    """One image, or several alike: losses, backward, optimizer.
 
     Args:
         name: of the row.
@@ -41,12 +41,14 @@ class TrainingStepCase:
         size: of the image, height and width.
         same: losses that are the same in both, from the same weights.
         channels_last: whether ours trains as with `ChannelsLastHook`.
+        batch: images of a step.
+        dtype: of autocast, on both sides; None: float32.
+        repeats: measurements of each side.
         shrink: makes a config small, for tests.
     """
 
     memory: float | None = None
     threads: int | None = None
-    repeats = 8
 
     def __init__(
         self,
@@ -62,10 +64,15 @@ class TrainingStepCase:
         size: tuple[int, int] = SIZE,
         same: tuple[str, ...] = (),
         channels_last: bool = False,
+        batch: int = 1,
+        dtype: torch.dtype | None = None,
+        repeats: int = 8,
         shrink: Callable[[Config], Config] = lambda cfg: cfg,
     ) -> None:
         self.name, self.sibling, self.speed, self.size, self.same = name, sibling, speed, size, same
-        self.title = f'{name}, {what}, {size[1]} x {size[0]} pixels'
+        self.batch, self.dtype, self.repeats = batch, dtype, repeats
+        images = f'{batch} x {size[1]} x {size[0]} pixels' if batch > 1 else f'{size[1]} x {size[0]} pixels'
+        self.title = f'{name}, {what}, {images}' + (f', {str(dtype).removeprefix("torch.")}' if dtype else '')
         self.configs = ((ours, dict(options or {})), (stock, dict(stock_options or {})))
         self.channels_last, self.shrink = channels_last, shrink
 
@@ -121,9 +128,11 @@ class TrainingStepCase:
         def step() -> Losses:
             torch.manual_seed(seed)
             optimizer.zero_grad()
-            data = model.data_preprocessor(dict(inputs=[image], data_samples=[sample.clone()]), training=True)
-            losses = model(**data, mode='loss')
-            if wanted and rois.pop() != wanted:
+            batch = dict(inputs=[image] * self.batch, data_samples=[sample.clone() for _ in range(self.batch)])
+            data = model.data_preprocessor(batch, training=True)
+            with torch.autocast(data['inputs'].device.type, self.dtype, enabled=self.dtype is not None):
+                losses = model(**data, mode='loss')
+            if wanted and rois.pop() != wanted * self.batch:
                 raise ValueError(f'{self.name}: there are not enough proposals for {wanted} RoIs')
             total, _ = model.parse_losses(losses)
             total.backward()
@@ -158,7 +167,7 @@ class TrainingStepCase:
                     raise ValueError(f'{self.name}: {name} is {_total(losses, name)}')
         for name in self.same:
             pair = [float(_total(losses, name)) for losses in (ours, sibling)]
-            if not abs(pair[0] - pair[1]) <= 1e-4 * abs(pair[1]):
+            if not abs(pair[0] - pair[1]) <= (1e-2 if self.dtype else 1e-4) * abs(pair[1]):
                 raise ValueError(f'{self.name}: {name} is {pair[0]} in ours and {pair[1]} in {self.sibling}')
 
     def work(self, ours: Callable[[], Losses]) -> Work:
@@ -229,4 +238,15 @@ TRAINING_STEP_CASES = (
         'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', 'RetinaNet of one class', size=(640, 640),
         stock_options={'model.bbox_head.num_classes': 1},
     ),
+)  # fmt: skip
+# mmcv has no RoIAlign of bfloat16: there both sides take ours.
+FAST = {'model.roi_head.bbox_roi_extractor.type': 'FastRoIExtractor'}
+GPU_STEP_CASES = tuple(
+    TrainingStepCase(
+        f'relation-step-{batch}-{kind}', 'Faster R-CNN R50-FPN with a geometry attention', RCNN, RCNN,
+        'plain Faster R-CNN', same=RPN, options={**RELATION, **extractor}, stock_options=extractor, batch=batch,
+        dtype=dtype, repeats=50,
+    )
+    for batch in (1, 8)
+    for kind, dtype, extractor in (('fp32', None, {}), ('bf16', torch.bfloat16, FAST))
 )  # fmt: skip

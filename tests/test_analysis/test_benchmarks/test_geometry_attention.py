@@ -50,7 +50,7 @@ def test_a_difference_is_named(name):
     case = GeometryAttentionCase(number=20)
     ours, textbook = (run() for run in case.prepare(torch.device('cpu'), 0))
     ours[name] = ours[name] * 1.05
-    with pytest.raises(ValueError, match=f'geometry-attention: {name} differs from the textbook by 5.0e-02'):
+    with pytest.raises(ValueError, match=f'geometry-attention-20: {name} differs from the textbook by 5.0e-02'):
         case.check(ours, textbook)
 
 

@@ -150,6 +150,7 @@ class TestOnGPU:
             return lambda: log.append('ours'), lambda: log.append('sibling')
 
         monkeypatch.setattr(module, 'measure_rates', lambda device: None)
+        monkeypatch.setattr(module, '_measure_memory', lambda *args: {})
         case = Known(threads=threads, memory=None, prepare=prepare, work=lambda ours: None)
         measure(case, self.GPU, 7, repeats=1)
         assert log[:2] == ['ours', 'sibling']

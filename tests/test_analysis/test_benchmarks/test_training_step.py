@@ -7,10 +7,10 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
-from mmdet_ext.analysis.benchmarks.training_step import TRAINING_STEP_CASES, _classes
+from mmdet_ext.analysis.benchmarks.training_step import GPU_STEP_CASES, TRAINING_STEP_CASES, _classes
 from mmdet_ext.engine.config_file import read_config
 
-CASES = {case.name: case for case in TRAINING_STEP_CASES}
+CASES = {case.name: case for case in (*TRAINING_STEP_CASES, *GPU_STEP_CASES)}
 CPU = torch.device('cpu')
 
 
@@ -56,6 +56,20 @@ def test_what_is_fast_on_a_cpu_gives_the_same():
     CASES['relation-step-fast'].check(fast, plain)
     for name in ('loss_cls', 'loss_bbox', 'loss_cls_base', 'loss_bbox_base'):
         torch.testing.assert_close(fast[name], losses[name], rtol=1e-4, atol=1e-5)
+
+
+def test_batches_and_half_precision():
+    case = small('relation-step-8-bf16')
+    assert case.title.endswith(', 8 x 1344 x 800 pixels, bfloat16')
+    ours, plain = case.prepare(CPU, 0)
+    losses = ours()
+    case.check(losses, plain())
+    full = small('relation-step-8-fp32').prepare(CPU, 0)[0]()
+    assert losses['loss_cls'] != full['loss_cls']
+    # Eight images alike have the losses of one but for the RoIs that are drawn.
+    one = small('relation-step-1-fp32').prepare(CPU, 0)[0]()
+    for name in CASES['relation-step'].same:
+        torch.testing.assert_close(sum(full[name]), sum(one[name]), rtol=0.05, atol=0.05)
 
 
 def test_other_proposals_are_an_error():

@@ -23,6 +23,22 @@ def test_the_features_of_mmdet():
     assert not ours.state_dict()
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision(dtype, device):
+    torch.manual_seed(0)
+    feats = tuple(torch.rand(1, 4, side, side, device=device).to(dtype) for side in (320, 160))
+    # bfloat16 has no numbers between 1000 and 1004.
+    rois = torch.tensor([[0, 1001.5, 1002.5, 1017.5, 1030.5], [0, 900, 700, 1201.5, 1203.0]], device=device)
+    exact = build()(tuple(level.float() for level in feats), rois)
+    with torch.autocast(device.type, dtype):
+        found = build()(feats, rois)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), exact, rtol=1e-2, atol=1e-3)
+    # As mmdet does it, with RoIs of the type of the maps.
+    rounded = build()(tuple(level.float() for level in feats), rois.to(dtype).float())
+    assert (rounded - exact).abs().max() > 5e-2
+
+
 def test_layers():
     assert [type(layer) for layer in build().roi_layers] == [GatheredRoIAlign] * 2
     assert type(build(roi_layer=dict(type=ops.RoIAlign, output_size=7)).roi_layers[0]) is GatheredRoIAlign
