@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from mmdet_ext.datasets.face_phantom import make_face_phantom
 from mmdet_ext.engine.config_file import read_config
 from mmdet_ext.engine.hooks.memory_trace_hook import TRACE
 from mmdet_ext.graphs import CategoryGraph
+from mmdet_ext.utils.environment import set_variables
 from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import collect_versions, find_commit
 
@@ -132,14 +132,8 @@ def endurance_config(name: str, repository: str | Path, data: Path, steps: int, 
         workers: Of the data loader.
         seed: Of the training.
     """
-    known = {f'MMDET_EXT_{key.upper()}': str(data / key) for key in ('chest_phantom', 'face_phantom')}
-    before = {key: os.environ.get(key) for key in known}
-    os.environ.update(known)
-    try:
+    with set_variables({f'MMDET_EXT_{key.upper()}': str(data / key) for key in ('chest_phantom', 'face_phantom')}):
         cfg = read_config(Path(repository, 'configs', FAMILIES[name]))
-    finally:
-        for key, value in before.items():
-            os.environ.pop(key) if value is None else os.environ.update({key: value})
     for key in ('cfg', 'dataloader', 'evaluator'):
         cfg[f'val_{key}'] = None
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps + 1)

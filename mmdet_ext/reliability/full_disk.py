@@ -3,7 +3,7 @@
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .results import CaseResult
@@ -25,40 +25,52 @@ def file_limit(trainings: Trainings) -> CaseResult:
 
 def full_disk(trainings: Trainings) -> CaseResult:
     """A file system of its own that is full before the second checkpoint, and has room again afterwards."""
-    result = CaseResult('disk full while saving')
-    work_dir = trainings.new('full')
-    with mounted(work_dir, megabytes=32) as problem:
-        if problem:
-            result.skipped = problem
-            return result
-        _one_epoch(trainings, work_dir)
-        filler = work_dir / 'filler'
+
+    def fill(work_dir: Path) -> None:
         _, saved = trainings.newest(work_dir)
         room = os.statvfs(work_dir).f_bavail * os.statvfs(work_dir).f_frsize
-        filler.write_bytes(bytes(room - (saved.stat().st_size if saved else 0) // 2))
-        outcome = trainings.run(work_dir, resume='auto')
-        result.expect('full', outcome, SENTENCE)
-        lost = trainings.lost(work_dir)
-        filler.unlink()
-        result.add('full', lost=lost, resumed=trainings.recovers(work_dir))
-    return result
+        (work_dir / 'filler').write_bytes(bytes(room - (saved.stat().st_size if saved else 0) // 2))
+
+    def empty(work_dir: Path) -> None:
+        (work_dir / 'filler').unlink()
+
+    return _on_a_disk(trainings, 'full', 'disk full while saving', fill, SENTENCE, empty)
 
 
 def read_only(trainings: Trainings) -> CaseResult:
     """A work directory that cannot be written to, at the start of a run that is to go on."""
-    result = CaseResult('work directory is read-only')
-    work_dir = trainings.new('read_only')
+
+    def lock(work_dir: Path) -> None:
+        _mount('-o', 'remount,ro', str(work_dir))
+
+    def unlock(work_dir: Path) -> None:
+        _mount('-o', 'remount,rw', str(work_dir))
+
+    sentence = r'Nothing can be written to the work directory .+Read-only'
+    return _on_a_disk(trainings, 'read-only', 'work directory is read-only', lock, sentence, unlock)
+
+
+def _on_a_disk(
+    trainings: Trainings,
+    name: str,
+    title: str,
+    spoil: Callable[[Path], None],
+    sentence: str,
+    mend: Callable[[Path], None],
+) -> CaseResult:
+    """One epoch on a file system of its own, which is spoilt, tried, and mended."""
+    result = CaseResult(title)
+    work_dir = trainings.new(name)
     with mounted(work_dir, megabytes=32) as problem:
         if problem:
             result.skipped = problem
             return result
         _one_epoch(trainings, work_dir)
-        _mount('-o', 'remount,ro', str(work_dir))
-        outcome = trainings.run(work_dir, resume='auto')
-        result.expect('read-only', outcome, r'Nothing can be written to the work directory .+Read-only')
+        spoil(work_dir)
+        result.expect(name, trainings.run(work_dir, resume='auto'), sentence)
         lost = trainings.lost(work_dir)
-        _mount('-o', 'remount,rw', str(work_dir))
-        result.add('read-only', lost=lost, resumed=trainings.recovers(work_dir))
+        mend(work_dir)
+        result.add(name, lost=lost, resumed=trainings.recovers(work_dir))
     return result
 
 

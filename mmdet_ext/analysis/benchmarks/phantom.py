@@ -21,9 +21,10 @@ from mmengine.fileio import dump
 from tabulate import tabulate
 
 from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
+from mmdet_ext.utils.environment import set_variables
 from mmdet_ext.utils.provenance import collect_versions
 
-from ..demo.demo import SIZE, TRAIN, VAL, count_parameters, data_folder, summarize_metrics
+from ..demo.demo import DATA_VARIABLE, SIZE, TRAIN, VAL, count_parameters, summarize_metrics
 from ..demo.report import CONTEXT_CLASSES
 from ..demo.runs import evaluate_detector, find_config, read_config, train_detector
 
@@ -65,7 +66,7 @@ def run_job(job: Job) -> dict[str, Any]:
     def say(line: str) -> None:
         print(f'[{job.folder.name}]{line}', flush=True)
 
-    with data_folder(job.data):
+    with set_variables({DATA_VARIABLE: str(job.data)}):
         state = train_detector(config, job.folder, options, job.data, job.phantom, fresh=False, say=say)
         metrics = evaluate_detector(config, job.folder, str(state.checkpoint), options)
         parameters = count_parameters(read_config(config, options))

@@ -1,10 +1,8 @@
 """The demo: draw the chest phantom, train a plain and a relation detector on it, compare them on one page."""
 
-import contextlib
 import json
-import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from tabulate import SEPARATING_LINE, tabulate
 from mmdet_ext.datasets.chest_phantom import CLASSES, make_chest_phantom
 from mmdet_ext.engine.cfg_options import check_cfg_options
 from mmdet_ext.graphs import CategoryGraph
+from mmdet_ext.utils.environment import set_variables
 from mmdet_ext.utils.provenance import collect_versions
 
 from ..graph_plot import plot_category_graph
@@ -84,7 +83,7 @@ def run_demo(
 
     options = _options(epochs) | dict(cfg_options or {})
     results: dict[str, Any] = {}
-    with data_folder(data):
+    with set_variables({DATA_VARIABLE: str(data)}):
         for warning in check_cfg_options(read_config(find_config(CONFIGS['relation']), {}), cfg_options or {}):
             say(f'  {warning}')
         for step, (key, name) in enumerate(CONFIGS.items(), start=2):
@@ -183,19 +182,6 @@ def _options(epochs: int | None) -> dict[str, Any]:
         # The second scheduler is the cosine, which ends with the training.
         options |= dict.fromkeys(('train_cfg.max_epochs', 'train_cfg.val_interval', 'param_scheduler.1.end'), epochs)
     return options
-
-
-@contextlib.contextmanager
-def data_folder(data: Path) -> Iterator[None]:
-    """Let configs that are read within the block find the phantom in `data`."""
-    before = os.environ.get(DATA_VARIABLE)
-    os.environ[DATA_VARIABLE] = str(data)
-    try:
-        yield
-    finally:
-        del os.environ[DATA_VARIABLE]
-        if before is not None:
-            os.environ[DATA_VARIABLE] = before
 
 
 def count_parameters(cfg: Config) -> int:

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mmdet_ext.analysis.demo import demo
 from mmdet_ext.analysis.demo.demo import format_table, run_demo, summarize_metrics
 from mmdet_ext.datasets.chest_phantom import CLASSES, phantom_hash
 
@@ -103,7 +102,7 @@ def test_bad_numbers(arguments, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def testdata_folder_of_something_else(tmp_path):
+def test_data_folder_of_something_else(tmp_path):
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data' / 'patients.json').touch()
     with pytest.raises(ValueError, match='In the demo: --data FOLDER'):
@@ -133,10 +132,3 @@ def test_table_shows_differences_and_gaps():
     assert ['mass', '–', '–'] in rows
     assert ['mAP_50', '0.750', '0.750', '+0.000'] in rows
     assert ['seconds', 'of', 'training', '180', '200'] in rows
-
-
-def test_environment_is_given_back(monkeypatch, tmp_path):
-    monkeypatch.setenv('MMDET_EXT_CHEST_PHANTOM', 'mine')
-    with demo.data_folder(tmp_path):
-        assert os.environ['MMDET_EXT_CHEST_PHANTOM'] == str(tmp_path)
-    assert os.environ['MMDET_EXT_CHEST_PHANTOM'] == 'mine'
