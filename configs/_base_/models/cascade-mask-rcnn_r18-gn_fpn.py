@@ -22,7 +22,7 @@ model = dict(
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels, norm_cfg=norm_cfg),
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[3])),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels),
+        bbox_roi_extractor=dict(type='FastRoIExtractor', out_channels=channels),
         # A list replaces the base's.
         bbox_head=[
             dict(
@@ -35,7 +35,7 @@ model = dict(
             )
             for stds in ([0.1, 0.1, 0.2, 0.2], [0.05, 0.05, 0.1, 0.1], [0.033, 0.033, 0.067, 0.067])
         ],
-        mask_roi_extractor=dict(out_channels=channels),
+        mask_roi_extractor=dict(type='FastRoIExtractor', out_channels=channels),
         mask_head=dict(num_convs=2, in_channels=channels, conv_out_channels=channels, num_classes=num_classes),
     ),
     train_cfg=dict(

@@ -21,7 +21,7 @@ model = dict(
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels, norm_cfg=norm_cfg),
     rpn_head=dict(in_channels=channels, feat_channels=channels, anchor_generator=dict(scales=[3])),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels),
+        bbox_roi_extractor=dict(type='FastRoIExtractor', out_channels=channels),
         bbox_head=dict(in_channels=channels, fc_out_channels=fc_channels),
     ),
     train_cfg=dict(

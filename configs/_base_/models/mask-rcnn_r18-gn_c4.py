@@ -31,7 +31,9 @@ model = dict(
     roi_head=dict(
         # Widths of a ResLayer follow from `stage`: these are those of a last stage of half width.
         shared_head=dict(depth=18, stage=2, norm_cfg=norm_cfg, norm_eval=False, style='pytorch'),
-        bbox_roi_extractor=dict(roi_layer=dict(output_size=7), out_channels=channels, featmap_strides=[8]),
+        bbox_roi_extractor=dict(
+            type='FastRoIExtractor', roi_layer=dict(output_size=7), out_channels=channels, featmap_strides=[8]
+        ),
         bbox_head=dict(roi_feat_size=4, in_channels=2 * channels),
         mask_head=dict(in_channels=2 * channels, conv_out_channels=64),
     ),

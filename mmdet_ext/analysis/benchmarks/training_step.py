@@ -195,6 +195,8 @@ RELATION = {
     'model.roi_head.bbox_head.fusion': 'concat',
     'model.roi_head.bbox_head.relations': [dict(type='GeometryAttentionRelation', keys='nongt')],
 }
+FACE = 'mmdet_ext::retina_face/retina-face_r50_fpn-ssh_4xb8-100e_wider-face.py'
+PLAIN_FPN = dict(_delete_=True, type='FPN', in_channels=[512, 1024, 2048], out_channels=256, num_outs=3)
 # The targets: a relation alone costs a plain R-CNN 5 % at most, and with what this package has for CPUs nothing.
 TRAINING_STEP_CASES = (
     TrainingStepCase(
@@ -234,9 +236,12 @@ TRAINING_STEP_CASES = (
     ),
     TrainingStepCase(
         'face-step', 'RetinaFace R50-FPN-SSH with landmarks',
-        'mmdet_ext::retina_face/retina-face_r50_fpn-ssh_4xb8-100e_wider-face.py',
-        'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', 'RetinaNet of one class', size=(640, 640),
+        FACE, 'mmdet::retinanet/retinanet_r50_fpn_1x_coco.py', 'RetinaNet of one class', size=(640, 640),
         stock_options={'model.bbox_head.num_classes': 1},
+    ),
+    TrainingStepCase(
+        'ssh-step', 'RetinaFace R50 with FPN-SSH', FACE, FACE, "that with mmdet's FPN", size=(640, 640),
+        stock_options={'model.neck': PLAIN_FPN},
     ),
 )  # fmt: skip
 # mmcv has no RoIAlign of bfloat16: there both sides take ours.

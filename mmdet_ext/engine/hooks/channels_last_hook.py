@@ -1,7 +1,5 @@
 """Channels last: the memory format in which convolutions are fast on CPUs and with half precision on GPUs."""
 
-from typing import Any
-
 import torch
 from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
@@ -31,11 +29,20 @@ class ChannelsLastHook(Hook):
 
     Losses and weights are those of the other format but for rounding. On several GPUs torch warns once, in the first
     step, that strides of gradients do not match: it lays out its buckets anew after it.
+
+    Args:
+        cpu_only: Leave a model that is on a GPU as it is: in float32 it need not be faster there.
     """
 
-    # Before the copy that EMAHook makes of the model.
     priority = 'VERY_HIGH'
 
-    def before_run(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        """Convert the model, before weights are initialized or loaded into it."""
-        use_channels_last(runner.model)
+    def __init__(self, cpu_only: bool = False) -> None:
+        self.cpu_only = cpu_only
+
+    # Not before_run: random weights are drawn in the order of memory, and would be other ones for the same seed.
+    def before_train(self, runner: Runner) -> None:
+        """Convert the model, once its weights are initialized or loaded."""
+        if not self.cpu_only or all(parameter.device.type == 'cpu' for parameter in runner.model.parameters()):
+            use_channels_last(runner.model)
+
+    before_val = before_test = before_train

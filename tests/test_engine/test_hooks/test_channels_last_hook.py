@@ -54,13 +54,18 @@ def test_a_training(tmp_path):
     run = tiny_run()
     options = {'custom_hooks': [dict(type='ChannelsLastHook')]}
     losses, state = run.train(work_dir=tmp_path / 'run', cfg_options=options)
-    # Rounding changes the order of proposals that are equally good, and thereby which are sampled.
+    # The same random weights; then rounding grows, and changes the order of proposals that are equally good.
+    assert losses[0] == pytest.approx(run.losses[0], rel=1e-5)
     assert losses == pytest.approx(run.losses, rel=2e-2)
     assert losses != run.losses
     assert any(is_channels_last(value) for value in state.values() if value.dim() == 4)
 
 
-def test_it_is_registered():
-    model = network()
-    HOOKS.build(dict(type='ChannelsLastHook')).before_run(SimpleNamespace(model=model))
-    assert is_channels_last(model[0].weight)
+@pytest.mark.parametrize(('device', 'cpu_only', 'converted'), [
+    ('cpu', False, True), ('cpu', True, True), ('meta', False, True), ('meta', True, False),
+])  # fmt: skip
+def test_where(device, cpu_only, converted):
+    """A model on another device than the CPU stands for one on a GPU."""
+    model = network().to(device)
+    HOOKS.build(dict(type='ChannelsLastHook', cpu_only=cpu_only)).before_train(SimpleNamespace(model=model))
+    assert is_channels_last(model[0].weight) == converted
