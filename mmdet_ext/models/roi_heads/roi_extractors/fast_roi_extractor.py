@@ -18,8 +18,8 @@ class FastRoIExtractor(SingleRoIExtractor):
     than `RoIAlign` stay mmcv's.
 
     Under autocast RoIs stay in float32 and so does the pooling; only the result is of the maps' type. mmdet's rounds
-    RoIs to that type: by up to half a pixel at a coordinate of 1000 in float16, by up to two in bfloat16, for which
-    mmcv 2.1 has no RoIAlign at all.
+    RoIs to that type, by up to a quarter of a pixel at a coordinate of 1000 in float16. In bfloat16 it would be two
+    pixels, but mmcv 2.1 has no RoIAlign for it.
     """
 
     def forward(self, feats: tuple[Tensor, ...], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
@@ -28,7 +28,8 @@ class FastRoIExtractor(SingleRoIExtractor):
         Args:
             feats: (B, C, H, W) of each level.
             rois: (R, 5) index of the image, then xyxy in pixels of the image.
-            roi_scale_factor: RoIs are made so many times as wide and high first.
+            roi_scale_factor: RoIs are pooled so many times as wide and high, from the level of their own size; one
+                level ignores it, as mmdet's does.
 
         Returns:
             (R, C, height, width) of the type of `feats`.

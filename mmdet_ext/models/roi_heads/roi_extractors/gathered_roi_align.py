@@ -22,7 +22,8 @@ class GatheredRoIAlign(RoIAlign):
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:
         """See `gather_roi_align`; max pooling, torchvision's kernel, and any device but a CPU are left to mmcv."""
         if input.device.type != 'cpu' or self.pool_mode != 'avg' or self.use_torchvision:
-            return super().forward(input, rois)
+            # mmcv's kernels read maps as if they were contiguous.
+            return super().forward(input.contiguous(), rois)
         return gather_roi_align(input, rois, self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned)
 
 
