@@ -8,8 +8,9 @@
 What stands between two such lines comes from the file that they name. The word before it says which kind it is: for
 `ablation` an `ablation.json` of `tools/analysis_tools/ablate.py`, for `communication` the file of
 `tools/analysis_tools/communication.py`, for `deployment` that of `tools/deployment/support_table.py`, for `endurance`
-that of `tools/endurance.py`, for `large-inputs` that of the same with `--large`, for `reliability` that of
-`make drill`, for `support` that of `make test-matrix`, for `zoo` the `metafile.yml` of the family whose README it is.
+that of `tools/endurance.py`, for `large-inputs` and `mixed-precision` those of the same with `--large` and `--amp`, for
+`reliability` that of `make drill`, for `support` that of `make test-matrix`, for `zoo` the `metafile.yml` of the family
+whose README it is.
 """
 
 import json
@@ -21,6 +22,7 @@ from typing import Any
 from mmdet_ext.deployment.support_table import format_support
 from mmdet_ext.reliability.endurance import format_endurance
 from mmdet_ext.reliability.large_inputs import format_large_inputs
+from mmdet_ext.reliability.mixed_precision import format_mixed_precision
 from mmdet_ext.reliability.table import format_reliability
 from mmdet_ext.utils.support_matrix import format_matrix
 from mmdet_ext.zoo.metafile import read_metafile
@@ -35,6 +37,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     'deployment': format_support,
     'endurance': format_endurance,
     'large-inputs': format_large_inputs,
+    'mixed-precision': format_mixed_precision,
     'reliability': format_reliability,
     'support': format_matrix,
     'zoo': format_zoo,
@@ -45,6 +48,7 @@ HINTS = {
     'deployment': 'tools/deployment/support_table.py writes it',
     'endurance': 'tools/endurance.py writes it',
     'large-inputs': 'tools/endurance.py --large writes it',
+    'mixed-precision': 'tools/endurance.py --amp writes it',
     'reliability': '`make drill` writes it',
     'support': '`make test-matrix` writes it',
     'zoo': 'write it as mmdet_ext/zoo/metafile.py says',

@@ -1,39 +1,30 @@
 """Does a long training stay as it is? Memory, open files and threads over thousands of steps of each family."""
 
 import csv
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.config import Config
 
 from mmdet_ext.analysis.figures import new_figure, plain_axes, save_figure
-from mmdet_ext.datasets.chest_phantom import make_chest_phantom
-from mmdet_ext.datasets.face_phantom import make_face_phantom
-from mmdet_ext.engine.config_file import read_config
 from mmdet_ext.engine.hooks.memory_trace_hook import TRACE
-from mmdet_ext.graphs import CategoryGraph
-from mmdet_ext.utils.environment import set_variables
 from mmdet_ext.utils.json_file import write_json
-from mmdet_ext.utils.provenance import collect_versions, find_commit
 
-FAMILIES = {
-    'relation': 'relation_rcnn/relation-faster-rcnn_r18-gn_fpn_chest-phantom.py',
-    'all relations, cascade, masks': 'relation_rcnn/all-relations-cascade-mask-rcnn_r18-gn_fpn_chest-phantom.py',
-    'single-shot': 'single_shot/single-shot_r18-gn_fpn_chest-phantom.py',
-    'YOLO with IoU': 'yolo_iou/yolo-iou_r18-gn_chest-phantom.py',
-    'faces': 'retina_face/retina-face_r18-gn_fpn-ssh_face-phantom.py',
-    "mmdet's Faster R-CNN": 'scratch_gn/faster-rcnn_r18-gn_fpn_chest-phantom.py',
-}
+from .family_trainings import (
+    FAMILIES,
+    add_hooks,
+    check_families,
+    draw_phantoms,
+    family_config,
+    read_rows,
+    row_origin,
+    train_family,
+)
+
 FLAT = 0.01
 """Growth over 1000 steps, as a share of what a training holds, up to which it counts as flat."""
-IMAGES, INTERVAL = 48, 20
-GRAPH = 'train.catgraph.json'
+INTERVAL = 20
 
 
 def run_endurance(
@@ -41,7 +32,6 @@ def run_endurance(
     *,
     steps: int = 2000,
     workers: int = 2,
-    amp: str | None = None,
     families: Sequence[str] = tuple(FAMILIES),
     work_dir: str | Path = 'work_dirs/endurance',
     repository: str | Path = '.',
@@ -55,8 +45,6 @@ def run_endurance(
         out: JSON file; families that are not run now keep their row. A picture of the same name is beside it.
         steps: Of each training.
         workers: Of the data loader.
-        amp: `'float16'` or `'bfloat16'`: train in mixed precision, which mmengine does on GPUs; a loss that is not
-            finite ends the training.
         families: Of `FAMILIES`.
         work_dir: Data and trainings; a finished training of as many steps is not repeated.
         repository: With `configs/` and `tools/train.py`.
@@ -75,89 +63,24 @@ def run_endurance(
     if steps < 10 * INTERVAL:
         raise ValueError(f'a trend needs {10 * INTERVAL} steps or more, got {steps}')
     out, work_dir = Path(out), Path(work_dir).absolute()
-    stored = json.loads(out.read_text(encoding='utf-8'))['rows'] if out.is_file() else {}
+    stored = read_rows(out)
     draw_phantoms(work_dir, seed)
     for name in families:
-        folder = work_dir / Path(FAMILIES[name]).stem / (f'{steps}_{amp}' if amp else f'{steps}')
-        if not (folder / f'iter_{steps}.pth').is_file():
-            cfg = endurance_config(name, repository, work_dir, steps, workers, seed)
-            if amp:
-                cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=amp)
-                cfg.custom_hooks.append(dict(type='CheckInvalidLossHook', interval=1))
-            train_config(cfg, folder, Path(repository))
-        row = {
-            **judge_trace(read_trace(folder / TRACE)),
+        folder = work_dir / Path(FAMILIES[name]).stem / f'{steps}_steps_{workers}_workers_seed_{seed}'
+        cfg = family_config(name, repository, work_dir, steps, workers, seed)
+        add_hooks(cfg, 'MemoryTraceHook', interval=INTERVAL)
+        record = train_family(cfg, folder, repository)
+        trace = read_trace(folder / TRACE)
+        stored[name] = {
+            **judge_trace(trace),
             'steps': steps,
-            'amp': amp,
-            'workers': workers,
-            'seed': seed,
-            'config': FAMILIES[name],
-            'command': command,
-            'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            'commit': find_commit(repository),
-            'versions': collect_versions(),
-            'trace': {key: [round(float(x), 1) for x in value] for key, value in read_trace(folder / TRACE).items()},
+            **row_origin(name, record, workers, seed, command),
+            'trace': {key: [round(float(x), 1) for x in value] for key, value in trace.items()},
         }
-        stored[name] = row
         write_json(out, {'rows': stored})
-        say(f'{name}: {describe(row)}')
+        say(f'{name}: {describe(stored[name])}')
     plot_traces(stored, out.with_suffix('.png'))
     return [stored[name] for name in families]
-
-
-def check_families(families: Sequence[str]) -> None:
-    """Raise a `ValueError` unless these are names of `FAMILIES`."""
-    unknown = [name for name in families if name not in FAMILIES]
-    if unknown:
-        raise ValueError(f'no family is called {unknown[0]!r}; there are {", ".join(FAMILIES)}')
-
-
-def draw_phantoms(folder: Path, seed: int) -> tuple[Path, Path]:
-    """The chest phantom with its category graph, and the face phantom, small; found where they are drawn already."""
-    chest, face = folder / 'chest_phantom', folder / 'face_phantom'
-    make_chest_phantom(chest, train=IMAGES, val=4, size=160, seed=seed)
-    CategoryGraph.from_coco(chest / 'annotations' / 'train.json').save(chest / GRAPH)
-    make_face_phantom(face, train=IMAGES, val=4, size=256, seed=seed)
-    return chest, face
-
-
-def endurance_config(name: str, repository: str | Path, data: Path, steps: int, workers: int, seed: int) -> Config:
-    """The config of a family with so many steps of two images, without validation, traced.
-
-    Args:
-        name: Of `FAMILIES`.
-        repository: With `configs/`.
-        data: Folder with both phantoms.
-        steps: Of the training.
-        workers: Of the data loader.
-        seed: Of the training.
-    """
-    with set_variables({f'MMDET_EXT_{key.upper()}': str(data / key) for key in ('chest_phantom', 'face_phantom')}):
-        cfg = read_config(Path(repository, 'configs', FAMILIES[name]))
-    for key in ('cfg', 'dataloader', 'evaluator'):
-        cfg[f'val_{key}'] = None
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=steps, val_interval=steps + 1)
-    cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50)]
-    # What a step leaves behind does not depend on how many images it has.
-    cfg.train_dataloader.update(batch_size=2, num_workers=workers, persistent_workers=workers > 0)
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, max_keep_ckpts=1)
-    cfg.log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
-    cfg.randomness = dict(seed=seed)
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='MemoryTraceHook', interval=INTERVAL)]
-    return cfg
-
-
-def train_config(cfg: Config, folder: Path, repository: Path) -> None:
-    """Train in a process of its own; a `RuntimeError` names the log of one that failed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / TRACE).unlink(missing_ok=True)
-    config, log = folder.with_suffix('.py'), folder.with_suffix('.log')
-    cfg.dump(str(config))
-    words = [sys.executable, str(repository / 'tools' / 'train.py'), str(config), '--work-dir', str(folder)]
-    with open(log, 'w', encoding='utf-8') as console:
-        code = subprocess.run(words, stdout=console, stderr=subprocess.STDOUT).returncode
-    if code:
-        raise RuntimeError(f'{config} ended with exit code {code}: see {log}')
 
 
 def read_trace(file: str | Path) -> dict[str, np.ndarray]:

@@ -1,19 +1,25 @@
 """A few steps of each family on inputs beyond the usual: a thousand objects and proposals, 4000 pixels."""
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from mmdet_ext.engine.hooks.run_record_hook import RECORD
 from mmdet_ext.utils.json_file import write_json
-from mmdet_ext.utils.provenance import collect_versions, find_commit
 
-from .endurance import FAMILIES, GRAPH, check_families, draw_phantoms, endurance_config, train_config
+from .family_trainings import (
+    FAMILIES,
+    GRAPH,
+    add_hooks,
+    check_families,
+    draw_phantoms,
+    family_config,
+    read_rows,
+    row_origin,
+    train_family,
+)
 from .large_picture import make_large_picture
 
 
@@ -70,33 +76,25 @@ def run_large_inputs(
     """
     check_families(families)
     out, work_dir = Path(out), Path(work_dir).absolute()
-    stored = json.loads(out.read_text(encoding='utf-8'))['rows'] if out.is_file() else {}
+    stored, chosen = read_rows(out), SIZES if sizes is None else sizes
     sources = draw_phantoms(work_dir, seed)
+    folders = {}
+    for kind, large in chosen.items():
+        folders[kind] = work_dir / f'{large.objects}_objects_{large.side}_pixels'
+        for source in sources:
+            make_large_picture(source, folders[kind] / source.name, large.side, large.objects)
+        # Classes that stand together do so in any picture.
+        shutil.copy(work_dir / 'chest_phantom' / GRAPH, folders[kind] / 'chest_phantom')
     rows = {}
     for name in families:
-        figures = {}
-        for kind, large in (SIZES if sizes is None else sizes).items():
-            data = work_dir / kind.replace(' ', '_')
-            for source in sources:
-                make_large_picture(source, data / source.name, large.side, large.objects)
-            # Classes that stand together do so in any picture.
-            shutil.copy(work_dir / 'chest_phantom' / GRAPH, data / 'chest_phantom')
-            folder = data / Path(FAMILIES[name]).stem
-            if not (folder / RECORD).is_file():
-                train_config(large_config(name, large, repository, data, workers, seed), folder, Path(repository))
-            record = json.loads((folder / RECORD).read_text(encoding='utf-8'))
+        figures, record = {}, {}
+        for kind, large in chosen.items():
+            folder = folders[kind] / Path(FAMILIES[name]).stem / f'{workers}_workers_seed_{seed}'
+            cfg = large_config(name, large, repository, folders[kind], workers, seed)
+            record = train_family(cfg, folder, repository)
             figures[kind] = {'seconds': record['step_seconds'], 'peak_mb': record['peak_memory_mb']}
             say(f'{name}, {kind}: {record["step_seconds"]:.1f} s a step, {record["peak_memory_mb"]} MB')
-        rows[name] = {
-            'sizes': figures,
-            'workers': workers,
-            'seed': seed,
-            'config': FAMILIES[name],
-            'command': command,
-            'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            'commit': find_commit(repository),
-            'versions': collect_versions(),
-        }
+        rows[name] = {'sizes': figures, **row_origin(name, record, workers, seed, command)}
         stored[name] = rows[name]
         write_json(out, {'rows': stored})
     return rows
@@ -113,7 +111,7 @@ def large_config(name: str, large: Large, repository: str | Path, data: Path, wo
         workers: Of the data loader.
         seed: Of the training.
     """
-    cfg = endurance_config(name, repository, data, STEPS, workers, seed)
+    cfg = family_config(name, repository, data, STEPS, workers, seed)
     cfg.train_dataloader.batch_size = 1
     for transform in cfg.train_dataloader.dataset.pipeline:
         if 'scale' in transform:
@@ -123,11 +121,12 @@ def large_config(name: str, large: Large, repository: str | Path, data: Path, wo
             transform.poly2mask = False
     if 'rpn_head' in cfg.model:
         train_cfg = cfg.model.train_cfg
-        train_cfg.rpn_proposal.update(nms_pre=2000, max_per_img=max(train_cfg.rpn_proposal.max_per_img, large.objects))
+        proposal = train_cfg.rpn_proposal
+        proposal.max_per_img = max(proposal.max_per_img, large.objects)
+        proposal.nms_pre = max(proposal.nms_pre, 2 * proposal.max_per_img)
         for stage in train_cfg.rcnn if isinstance(train_cfg.rcnn, list) else [train_cfg.rcnn]:
             stage.sampler.num = max(stage.sampler.num, large.objects)
-    checks = [dict(type='RunRecordHook'), dict(type='CheckInvalidLossHook', interval=1)]
-    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook.type != 'MemoryTraceHook'] + checks
+    add_hooks(cfg, 'CheckInvalidLossHook', interval=1)
     return cfg
 
 

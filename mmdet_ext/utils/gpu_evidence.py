@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+import mmdet_ext
+
 from .json_file import write_json
 from .provenance import collect_versions, find_commit
 
@@ -41,18 +43,13 @@ PARTS = {
     'speed': Part(
         'speed.json',
         'losses, assigner, attention of 512 to 2000 boxes, and training steps at 1344 x 800 of batch 1 and 8 in '
-        'float32 and bfloat16, plain beside relation: time and memory; operators of ours never wait for the GPU',
+        'float32 and bfloat16, plain beside relation: time and memory; losses and attention never wait for the GPU',
         ('tools/analysis_tools/benchmark.py', '--device', 'cuda', '--out', '{out}'),
     ),
-    'float16': Part(
-        'endurance_float16.json',
-        '300 steps of each family in float16 without NaN, and their memory',
-        ('tools/endurance.py', '--steps', '300', '--amp', 'float16', '--out', '{out}'),
-    ),
-    'bfloat16': Part(
-        'endurance_bfloat16.json',
-        '300 steps of each family in bfloat16 without NaN, and their memory',
-        ('tools/endurance.py', '--steps', '300', '--amp', 'bfloat16', '--out', '{out}'),
+    'amp': Part(
+        'mixed_precision.json',
+        '300 steps of each family in float16 and in bfloat16 without NaN: time of a step and memory',
+        ('tools/endurance.py', '--amp', '--out', '{out}'),
     ),
 }  # fmt: skip
 
@@ -76,7 +73,7 @@ def gather_gpu_evidence(
 
     Raises:
         ValueError: An unknown name.
-        RuntimeError: There is no GPU; the message says what would be written.
+        RuntimeError: There is no GPU; the message says what would be written. Or the package is not installed.
     """
     unknown = [name for name in names if name not in PARTS]
     if unknown:
@@ -84,6 +81,8 @@ def gather_gpu_evidence(
     if not torch.cuda.is_available():
         plan = '\n'.join(f'  {folder}/{PARTS[name].file}: {PARTS[name].what}' for name in names)
         raise RuntimeError(f'torch {torch.__version__} sees no GPU here. On a machine with one this writes\n{plan}')
+    if not Path(mmdet_ext.__file__).with_name('.mim').exists():
+        raise RuntimeError('mmdet_ext is not installed here: python -m pip install --no-deps --no-build-isolation -e .')
     folder = Path(folder).absolute()
     write_json(folder / MACHINE, _describe_machine(repository), indent=2)
     codes = {}

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,9 @@ import pytest
 
 from mmdet_ext.engine.hooks.memory_trace_hook import FIELDS
 from mmdet_ext.reliability import endurance
-from mmdet_ext.reliability.endurance import (
-    FAMILIES,
-    describe,
-    endurance_config,
-    format_endurance,
-    judge_trace,
-    read_trace,
-    run_endurance,
-)
+from mmdet_ext.reliability.endurance import describe, format_endurance, judge_trace, read_trace, run_endurance
+
+from .training_record import run_record
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,33 +69,21 @@ def test_a_trace_is_read(tmp_path):
         read_trace(tmp_path / 'memory.csv')
 
 
-@pytest.mark.parametrize('name', FAMILIES)
-def test_configs(name, tmp_path, monkeypatch):
-    monkeypatch.delenv('MMDET_EXT_CHEST_PHANTOM', raising=False)
-    cfg = endurance_config(name, ROOT, tmp_path, 2000, 3, 7)
-    assert cfg.train_cfg == dict(type='IterBasedTrainLoop', max_iters=2000, val_interval=2001)
-    assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.num_workers, cfg.randomness.seed) == (2, 3, 7)
-    assert cfg.val_dataloader is cfg.val_cfg is cfg.val_evaluator is None
-    assert cfg.custom_hooks[-1].type == 'MemoryTraceHook'
-    assert str(tmp_path) in str(cfg.train_dataloader)
-    assert 'MMDET_EXT_CHEST_PHANTOM' not in os.environ
-
-
 @pytest.fixture
 def trained(monkeypatch):
     """Trainings whose trace is known."""
     calls = []
 
     def train(cfg, folder, repository):
-        calls.append(folder)
+        calls.append((cfg, folder))
         write(folder, trace(per_step=0.05 if 'yolo' in str(folder) else 0.0))
-        (folder / 'iter_2000.pth').touch()
+        return run_record()
 
-    monkeypatch.setattr(endurance, 'train_config', train)
+    monkeypatch.setattr(endurance, 'train_family', train)
     return calls
 
 
-def test_rows_stay_and_trainings_are_not_repeated(trained, tmp_path):
+def test_rows_stay(trained, tmp_path):
     out, said = tmp_path / 'b' / 'endurance.json', []
     options = dict(work_dir=tmp_path / 'w', repository=ROOT, command='python x', say=said.append)
     (row,) = run_endurance(out, families=['single-shot'], **options)
@@ -111,7 +92,11 @@ def test_rows_stay_and_trainings_are_not_repeated(trained, tmp_path):
     )  # fmt: skip
     rows = run_endurance(out, families=['single-shot', 'YOLO with IoU'], **options)
     assert [each['flat'] for each in rows] == [True, False]
-    assert len(trained) == 2
+    (cfg, folder), *_ = trained
+    assert cfg.custom_hooks[-1] == dict(type='MemoryTraceHook', interval=20)
+    assert (cfg.train_cfg.max_iters, cfg.train_dataloader.num_workers) == (2000, 2)
+    assert folder.name == '2000_steps_2_workers_seed_0'
+    assert (row['commit'], row['versions'], row['workers']) == ('abc', {'torch': '1'}, 2)
     stored = json.loads(out.read_text())
     assert set(stored['rows']) == {'single-shot', 'YOLO with IoU'}
     assert out.with_suffix('.png').stat().st_size > 5000
@@ -119,38 +104,6 @@ def test_rows_stay_and_trainings_are_not_repeated(trained, tmp_path):
     assert describe(stored['rows']['single-shot']).endswith('flat')
     lines = format_endurance(stored).splitlines()
     assert '| YOLO with IoU | 2000 | 675 MB | +50.0 MB | 40 | 5 | grows |' in lines
-
-
-@pytest.mark.parametrize('amp', [None, 'bfloat16'])
-def test_mixed_precision(amp, tmp_path, monkeypatch):
-    configs = []
-
-    def train(cfg, folder, repository):
-        configs.append((cfg, folder.name))
-        write(folder, trace())
-
-    monkeypatch.setattr(endurance, 'train_config', train)
-    (row,) = run_endurance(
-        tmp_path / 'x.json', amp=amp, families=['single-shot'], work_dir=tmp_path, repository=ROOT, say=str
-    )
-    ((cfg, folder),) = configs
-    assert row['amp'] == amp
-    checks = [hook['type'] for hook in cfg.custom_hooks if hook['type'] == 'CheckInvalidLossHook']
-    if amp:
-        assert (cfg.optim_wrapper.type, cfg.optim_wrapper.dtype, checks) == (
-            'AmpOptimWrapper', 'bfloat16', ['CheckInvalidLossHook'],
-        )  # fmt: skip
-        assert folder == '2000_bfloat16'
-    else:
-        assert (cfg.optim_wrapper.get('type', 'OptimWrapper'), checks, folder) == ('OptimWrapper', [], '2000')
-
-
-def test_a_failed_training_names_its_log(tmp_path):
-    cfg = endurance_config('single-shot', ROOT, tmp_path, 200, 0, 0)
-    (tmp_path / 'tools').mkdir()
-    (tmp_path / 'tools' / 'train.py').write_text('raise SystemExit(3)')
-    with pytest.raises(RuntimeError, match=r'ended with exit code 3: see .*run\.log'):
-        endurance.train_config(cfg, tmp_path / 'run', tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from mmdet_ext.reliability import large_inputs
-from mmdet_ext.reliability.endurance import FAMILIES
+from mmdet_ext.reliability.family_trainings import FAMILIES
 from mmdet_ext.reliability.large_inputs import Large, format_large_inputs, large_config, run_large_inputs
+
+from .training_record import run_record
 
 ROOT = Path(__file__).parents[2]
 FEW = {'few': Large(192, 30)}
@@ -29,30 +31,32 @@ def test_configs(name, tmp_path):
 
 def test_small_pictures_keep_their_number_of_rois(tmp_path):
     cfg = large_config('relation', Large(320, 20), ROOT, tmp_path, 0, 0)
-    assert (cfg.model.train_cfg.rpn_proposal.max_per_img, cfg.model.train_cfg.rcnn.sampler.num) == (256, 128)
+    proposal = cfg.model.train_cfg.rpn_proposal
+    assert (proposal.nms_pre, proposal.max_per_img, cfg.model.train_cfg.rcnn.sampler.num) == (512, 256, 128)
 
 
-def test_rows_stay_and_trainings_are_not_repeated(tmp_path, monkeypatch):
-    calls, said = [], []
+def test_rows_stay(tmp_path, monkeypatch):
+    folders, said = [], []
 
     def train(cfg, folder, repository):
-        calls.append(folder)
-        data = folder.parent
+        folders.append(folder.relative_to(tmp_path))
+        data = folder.parents[1]
         assert (data / 'chest_phantom' / 'train.catgraph.json').is_file()
         assert len(json.loads((data / 'face_phantom' / 'annotations' / 'train.json').read_text())['annotations']) == 30
-        folder.mkdir()
-        (folder / 'run_record.json').write_text(json.dumps({'step_seconds': 1.26, 'peak_memory_mb': 2345}))
+        return run_record()
 
-    monkeypatch.setattr(large_inputs, 'train_config', train)
-    options = dict(sizes=FEW, work_dir=tmp_path / 'w', repository=ROOT, command='python x', say=said.append)
+    monkeypatch.setattr(large_inputs, 'train_family', train)
+    options = dict(sizes=FEW, work_dir=tmp_path, repository=ROOT, command='python x', say=said.append)
     out = tmp_path / 'x.json'
     run_large_inputs(out, families=['faces'], **options)
-    rows = run_large_inputs(out, families=['faces', 'relation'], **options)
-    assert len(calls) == 2
-    assert rows['faces']['sizes'] == {'few': {'seconds': 1.26, 'peak_mb': 2345}}
+    rows = run_large_inputs(out, families=['relation'], **options)
+    assert rows['relation']['sizes'] == {'few': {'seconds': 1.26, 'peak_mb': 2345}}
+    # Named by all that a training depends on.
+    config = 'relation-faster-rcnn_r18-gn_fpn_chest-phantom'
+    assert folders[-1] == Path('30_objects_192_pixels', config, '2_workers_seed_0')
     stored = json.loads(out.read_text())
     assert list(stored['rows']) == ['faces', 'relation']
-    assert stored['rows']['relation']['command'] == 'python x'
+    assert (stored['rows']['relation']['command'], stored['rows']['relation']['commit']) == ('python x', 'abc')
     assert said[-1] == 'relation, few: 1.3 s a step, 2345 MB'
     assert format_large_inputs(stored).splitlines()[2:] == ['| faces | 1.3 s, 2.3 GB |', '| relation | 1.3 s, 2.3 GB |']
 

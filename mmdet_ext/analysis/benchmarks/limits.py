@@ -30,20 +30,31 @@ class Rates(NamedTuple):
 
     Attributes:
         bytes: read and written by a copy that no cache holds.
-        flops: of a large product of matrices in float32, as convolutions use it here.
+        flops: of a large product of matrices, as convolutions are one.
     """
 
     bytes: float
     flops: float
 
 
-def measure_rates(device: torch.device) -> Rates:
-    """Best of a few copies of 256 MB and of a few products of 2048 x 2048 matrices."""
+def measure_rates(device: torch.device, dtype: torch.dtype = torch.float32) -> Rates:
+    """Best of a few copies of 256 MB and of a few products of 2048 x 2048 matrices, on a GPU of 8192 x 8192.
+
+    Args:
+        device: Whose rates.
+        dtype: Of the product. On a GPU float32 is multiplied as cuDNN does it in convolutions, in TF32.
+    """
     source, target = torch.zeros(_COPY, device=device), torch.zeros(_COPY, device=device)
-    left, right = torch.rand(2, _SIDE, _SIDE, device=device)
+    side = _SIDE if device.type == 'cpu' else 4 * _SIDE
+    left, right = torch.rand(2, side, side, device=device).to(dtype)
     copy = _best_time(lambda: target.copy_(source), device)
-    product = _best_time(lambda: left @ right, device)
-    return Rates(2 * source.nbytes / copy, 2 * _SIDE**3 / product)
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        product = _best_time(lambda: left @ right, device)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+    return Rates(2 * source.nbytes / copy, 2 * side**3 / product)
 
 
 def count_flops(run: Callable[[], Any]) -> float:

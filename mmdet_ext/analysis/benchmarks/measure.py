@@ -136,7 +136,12 @@ def measure(case: Case, device: torch.device, seed: int, repeats: int | None = N
             # Each side is the first one every other time: what one leaves in caches and memory, the next one meets.
             for side, run in list(zip(SIDES, (ours, sibling), strict=True))[:: -1 if turn % 2 else 1]:
                 seconds[side].append(time_call(run, device))
-        work, rates = case.work(ours), measure_rates(device)
+        work = case.work(ours)
+        # The children that look at memory need all of the device's.
+        del ours, sibling, run
+        if device.type == 'cuda':
+            torch.cuda.empty_cache()
+        rates = measure_rates(device, getattr(case, 'dtype', None) or torch.float32)
     finally:
         torch.set_num_threads(threads)
     asked = case.memory is not None or device.type == 'cuda'

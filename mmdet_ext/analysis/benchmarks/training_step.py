@@ -67,7 +67,7 @@ class TrainingStepCase:
         batch: int = 1,
         dtype: torch.dtype | None = None,
         repeats: int = 8,
-        shrink: Callable[[Config], Config] = lambda cfg: cfg,
+        shrink: Callable[[Config], Config] | None = None,
     ) -> None:
         self.name, self.sibling, self.speed, self.size, self.same = name, sibling, speed, size, same
         self.batch, self.dtype, self.repeats = batch, dtype, repeats
@@ -144,7 +144,7 @@ class TrainingStepCase:
     def _build(self, config: str, options: Mapping[str, Any], device: torch.device) -> Any:
         cfg = read_config(config)
         cfg.merge_from_dict(dict(options))
-        model_cfg = self.shrink(cfg).model
+        model_cfg = (self.shrink(cfg) if self.shrink else cfg).model
         # No download: the time does not depend on the weights.
         model_cfg.backbone.init_cfg = None
         # It reports every parameter.
@@ -204,8 +204,8 @@ TRAINING_STEP_CASES = (
         speed=1 / 1.05, same=RPN, options=RELATION,
     ),
     TrainingStepCase(
-        'relation-step-fast', 'the same with FastRoIExtractor and ChannelsLastHook', RCNN, RCNN, 'plain Faster R-CNN',
-        speed=1.0, same=RPN, channels_last=True,
+        'relation-step-fast', 'relation-step with FastRoIExtractor and ChannelsLastHook', RCNN, RCNN,
+        'plain Faster R-CNN', speed=1.0, same=RPN, channels_last=True,
         options={**RELATION, 'model.roi_head.bbox_roi_extractor.type': 'FastRoIExtractor'},
     ),
     TrainingStepCase(

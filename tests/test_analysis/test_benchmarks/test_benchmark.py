@@ -1,6 +1,7 @@
 """Judging, storing and tables of the benchmark, on cases of known cost."""
 
 import json
+import pickle
 
 import pytest
 
@@ -103,3 +104,17 @@ def test_unknown_names_are_listed(tmp_path):
 
 def test_names_are_unique():
     assert len(benchmark.CASES) == len(benchmark._CASES)
+
+
+def test_what_is_measured_by_default():
+    on_gpu = set(benchmark.default_cases('cuda:0')) - set(benchmark.default_cases('cpu'))
+    assert benchmark.default_cases('cpu') == list(benchmark.CASES)
+    assert on_gpu == set(benchmark.GPU_CASES) == {
+        'geometry-attention-512', 'geometry-attention-2000', 'relation-step-1-fp32', 'relation-step-1-bf16',
+        'relation-step-8-fp32', 'relation-step-8-bf16',
+    }  # fmt: skip
+
+
+def test_cases_can_be_sent_to_the_process_that_measures_memory():
+    for name, case in (benchmark.CASES | benchmark.GPU_CASES).items():
+        assert pickle.loads(pickle.dumps(case)).title == case.title, name

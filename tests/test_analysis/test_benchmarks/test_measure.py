@@ -45,7 +45,7 @@ def ticks(monkeypatch):
         return next(cell.cell_contents for cell in run.__closure__)
 
     monkeypatch.setattr(module, 'time_call', time_call)
-    monkeypatch.setattr(module, 'measure_rates', lambda device: Rates(5.0, 7.0))
+    monkeypatch.setattr(module, 'measure_rates', lambda device, dtype: Rates(5.0, 7.0))
     monkeypatch.setattr(module, '_measure_memory', lambda *args: {'ours': 100 << 20, 'sibling': 1000 << 20})
 
 
@@ -149,7 +149,7 @@ class TestOnGPU:
         def prepare(device, seed):
             return lambda: log.append('ours'), lambda: log.append('sibling')
 
-        monkeypatch.setattr(module, 'measure_rates', lambda device: None)
+        monkeypatch.setattr(module, 'measure_rates', lambda device, dtype: None)
         monkeypatch.setattr(module, '_measure_memory', lambda *args: {})
         case = Known(threads=threads, memory=None, prepare=prepare, work=lambda ours: None)
         measure(case, self.GPU, 7, repeats=1)

@@ -90,7 +90,7 @@ def test_a_case_that_may_wait_is_not_asked_to_do_without(monkeypatch):
     monkeypatch.setattr(case, 'prepare', lambda device, seed: (lambda: 1, lambda: 1))
     monkeypatch.setattr(case, 'check', lambda ours, sibling: None)
     monkeypatch.setattr(case, 'work', lambda ours: None)
-    monkeypatch.setattr(measure, 'measure_rates', lambda device: None)
+    monkeypatch.setattr(measure, 'measure_rates', lambda device, dtype: None)
     monkeypatch.setattr(measure, '_measure_memory', lambda *args: {})
     measure.measure(case, torch.device('cuda'), 0, repeats=1)
     assert modes == []
