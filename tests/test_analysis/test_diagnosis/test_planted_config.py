@@ -5,7 +5,7 @@ import pytest
 from tests.test_analysis.test_diagnosis.planted_case import SIZE, Plant
 from tests.test_analysis.test_diagnosis.test_self_checks import CHECKS
 
-# One process trains the detectors.
+# One process trains the detectors. Each fault is planted once in `make test`; its variants are slow ones.
 pytestmark = pytest.mark.xdist_group('planted')
 
 
@@ -30,7 +30,7 @@ def test_a_healthy_detector_gets_a_clean_verdict(kind, tmp_path):
         assert 'Nothing is wrong that this diagnosis looks for' in (tmp_path / 'out' / 'report.html').read_text()
 
 
-@pytest.mark.parametrize('kind', ['two', 'one'])
+@pytest.mark.parametrize('kind', ['two', pytest.param('one', marks=pytest.mark.slow)])
 def test_channels_swapped(kind, tmp_path):
     plant = Plant(kind, tmp_path)
     plant.cfg.model.data_preprocessor.bgr_to_rgb = False
@@ -39,6 +39,7 @@ def test_channels_swapped(kind, tmp_path):
     assert 'bgr_to_rgb=True' in verdict['fix']
 
 
+@pytest.mark.slow
 def test_channels_swapped_in_validation_only(two):
     two.pictures('val', lambda image: image[..., ::-1])
     verdict = two.named()
@@ -54,7 +55,9 @@ def test_other_normalisation(one):
     assert 'model.data_preprocessor' in verdict['fix']
 
 
-@pytest.mark.parametrize(('size', 'trial'), [(SIZE * 7 // 16, 'double'), (SIZE * 2, 'half')])
+@pytest.mark.parametrize(('size', 'trial'), [
+    (SIZE * 7 // 16, 'double'), pytest.param(SIZE * 2, 'half', marks=pytest.mark.slow),
+])  # fmt: skip
 def test_test_images_of_another_size(two, size, trial):
     two.resize('val', scale=(size, size))
     two.resize('test', scale=(size, size))
@@ -71,6 +74,7 @@ def test_objects_shrunk_by_the_resize(two):
     assert 'scale' in verdict['fix']
 
 
+@pytest.mark.slow
 def test_objects_enlarged_by_the_resize(two):
     for split in ('train', 'val', 'test'):
         two.resize(split, scale=(SIZE * 2, SIZE * 2))
@@ -92,6 +96,7 @@ def test_anchors_of_wrong_sizes(two):
     assert 'model.rpn_head.anchor_generator' in verdict['fix']
 
 
+@pytest.mark.slow
 def test_anchors_of_wrong_sizes_in_a_one_stage_detector(one):
     one.cfg.model.bbox_head.anchor_generator.octave_base_scale = 40
     verdict = one.named()

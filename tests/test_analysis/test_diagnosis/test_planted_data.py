@@ -41,6 +41,7 @@ def test_labels_off_by_one(two):
     assert 'train and val are off by one' in verdict['cause']
 
 
+@pytest.mark.slow
 def test_labels_off_by_one_in_validation_only(one):
     one.annotations('val', shift_labels)
     verdict = one.named()
@@ -67,7 +68,7 @@ def test_two_classes_exchanged_in_validation(two):
     assert "'bar' for 'dot'" in verdict['evidence']
 
 
-@pytest.mark.parametrize('kind', ['two', 'one'])
+@pytest.mark.parametrize('kind', ['two', pytest.param('one', marks=pytest.mark.slow)])
 def test_x_and_y_swapped(kind, tmp_path):
     plant = Plant(kind, tmp_path)
     plant.annotations('train', transpose_boxes)

@@ -53,6 +53,7 @@ def test_everything_is_an_object_to_the_rpn(two):
     assert 'rpn_head' in verdict['evidence']
 
 
+@pytest.mark.slow
 def test_everything_is_an_object_to_a_one_stage_detector(one):
     name = next(key for key in one.state if key.endswith('cls.bias'))
     one.state[name] += 9
