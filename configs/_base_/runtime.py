@@ -1,4 +1,4 @@
-"""mmdet's runtime plus this package: its modules, exact resume, checks before training, speed on a CPU."""
+"""mmdet's runtime plus this package: its modules, exact resume, and checks of data, heads and losses beforehand."""
 
 _base_ = 'mmdet::_base_/default_runtime.py'
 
@@ -8,5 +8,4 @@ custom_hooks = [
     dict(type='RandomStateHook'),
     dict(type='DatasetCheckHook'),
     dict(type='LossScopeHook'),
-    dict(type='ChannelsLastHook', cpu_only=True),
 ]

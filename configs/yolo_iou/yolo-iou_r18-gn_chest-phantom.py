@@ -19,7 +19,6 @@ custom_hooks = [
     dict(type='DatasetCheckHook'),
     dict(type='LossScopeHook'),
     dict(type='LossAlarmHook'),
-    dict(type='ChannelsLastHook', cpu_only=True),
 ]
 
 model = dict(bbox_head=dict(num_classes=num_classes))

@@ -18,7 +18,9 @@ def use_channels_last(model: nn.Module) -> nn.Module:
 
     That is enough: a convolution whose kernel is in channels last gives a map in channels last, and activations, norms
     and pooling leave it so. Layers of `mmcv.ops` (RoIAlign, deformable convolution) read memory as it lies, and give
-    wrong numbers without a word on such maps: they keep their kernels and get their inputs in the plain format.
+    wrong numbers without a word on such maps: they keep their kernels and get their inputs in the plain format. So do
+    strided 1x1 convolutions of channels that are no multiple of 16: on a CPU the backward pass of torch 2.13 writes
+    beyond its memory there.
 
     Args:
         model: Any module; its parameters stay the same objects, so an optimizer may have been built before.
@@ -31,7 +33,7 @@ def use_channels_last(model: nn.Module) -> nn.Module:
 
 
 def _convert(module: nn.Module) -> None:
-    if type(module).forward.__module__.startswith('mmcv.ops'):
+    if type(module).forward.__module__.startswith('mmcv.ops') or _crashes(module):
         if _plain_inputs not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(_plain_inputs)
         return
@@ -41,6 +43,15 @@ def _convert(module: nn.Module) -> None:
         weight.data = weight.data.contiguous(memory_format=torch.channels_last)
     for child in module.children():
         _convert(child)
+
+
+def _crashes(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and any(channels // module.groups % 16 for channels in (module.in_channels, module.out_channels))
+    )
 
 
 def _plain_inputs(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -56,14 +67,9 @@ class ChannelsLastHook(Hook):
     torch warns that strides of gradients do not match, and copies them: in the first step, in all of them with
     `find_unused_parameters`.
 
-    Args:
-        cpu_only: Leave a model that is on a GPU as it is: in float32 it need not be faster there.
     """
 
     priority = 'VERY_HIGH'
-
-    def __init__(self, cpu_only: bool = False) -> None:
-        self.cpu_only = cpu_only
 
     # Not before_run: random weights are drawn in the order of memory, and would be other ones for the same seed.
     def before_train(self, runner: Runner) -> None:
@@ -78,8 +84,7 @@ class ChannelsLastHook(Hook):
 
     def before_test(self, runner: Runner) -> None:
         """Convert the model."""
-        if not self.cpu_only or all(parameter.device.type == 'cpu' for parameter in runner.model.parameters()):
-            use_channels_last(runner.model)
+        use_channels_last(runner.model)
 
     before_val = before_test
 
