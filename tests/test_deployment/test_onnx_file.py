@@ -13,6 +13,9 @@ from mmdet_ext.deployment.support import detector_inputs
 
 from .export_case import CLASSES, PARTS, RELATIONS, assert_same, build, one_stage, picture, sample, two_stage
 
+# One process makes what the tests of this file share.
+pytestmark = pytest.mark.xdist_group('onnx_file')
+
 STANDARD = {'', 'ai.onnx'}
 SIZE = (70, 90)
 

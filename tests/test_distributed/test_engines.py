@@ -14,6 +14,9 @@ from tests.test_models.small_detector import CONFIGS, shrink
 from .family_case import save_start
 from .two_ranks import losses_of, run_two_ranks, train_here, write_config
 
+# One process makes what the tests of this file share.
+pytestmark = pytest.mark.xdist_group('engines')
+
 RELATION = CONFIGS / 'relation_rcnn'
 NAMES = {
     'ddp': 'relation-faster-rcnn_r18-gn_fpn_chest-phantom.py',

@@ -10,6 +10,9 @@ from torch.testing import assert_close
 from .family_case import FAMILIES, ImageIdHook, family_config, make_data, save_start
 from .two_ranks import losses_of, run_two_ranks, train_here, write_config
 
+# One process makes what the tests of this file share.
+pytestmark = pytest.mark.xdist_group('families')
+
 BF16 = {'optim_wrapper.type': 'CPUAutocastOptimWrapper'}
 TWICE = {'optim_wrapper.accumulative_counts': 2}
 SHUFFLED = {'train_dataloader.sampler.shuffle': True, 'train_cfg.max_epochs': 2}

@@ -10,6 +10,9 @@ import pytest
 from mmdet_ext.analysis.demo.demo import format_table, run_demo, summarize_metrics
 from mmdet_ext.datasets.chest_phantom import CLASSES, phantom_hash
 
+# One process makes what the tests of this file share.
+pytestmark = pytest.mark.xdist_group('demo')
+
 TINY = {
     'train_dataloader.batch_size': 2,
     'train_dataloader.dataset.pipeline.2.scale': (64, 64),

@@ -10,6 +10,9 @@ from torch.testing import assert_close
 
 from .dense_case import CIOU, EMPTY, FACE, GTS, OHEM, RETINA, SSD, YOLO, build, face, features, images, total
 
+# One process makes what the tests of this file share.
+pytestmark = pytest.mark.xdist_group('dense_ranks')
+
 GHM = dict(loss_cls=dict(type='GHMCLoss', momentum=0.5), loss_bbox=dict(type='GHMRLoss', momentum=0.5))
 YOLO_ASSIGNER = dict(type='YOLOAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
 SINGLE = dict(RETINA, type='SingleShotHead', small_obj_weight='2-area')
