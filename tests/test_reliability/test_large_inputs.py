@@ -23,6 +23,8 @@ def test_configs(name, tmp_path):
     assert not any(t.get('poly2mask', True) for t in pipeline if t.get('with_mask'))
     assert (cfg.train_dataloader.batch_size, cfg.train_dataloader.num_workers) == (1, 2)
     assert {'RunRecordHook', 'CheckInvalidLossHook'} <= {hook.type for hook in cfg.custom_hooks}
+    if name == 'single-shot':
+        assert cfg.model.train_cfg.assigner.type == 'YOLOAssigner'
     if 'rpn_head' in cfg.model:
         rcnn = cfg.model.train_cfg.rcnn
         assert cfg.model.train_cfg.rpn_proposal.max_per_img == 1000
@@ -40,6 +42,8 @@ def test_rows_stay(tmp_path, monkeypatch):
 
     def train(cfg, folder, repository):
         folders.append(folder.relative_to(tmp_path))
+        if 'yolo' in str(folder):
+            raise RuntimeError('killed')
         data = folder.parents[1]
         assert (data / 'chest_phantom' / 'train.catgraph.json').is_file()
         assert len(json.loads((data / 'face_phantom' / 'annotations' / 'train.json').read_text())['annotations']) == 30
@@ -57,7 +61,13 @@ def test_rows_stay(tmp_path, monkeypatch):
     stored = json.loads(out.read_text())
     assert list(stored['rows']) == ['faces', 'relation']
     assert (stored['rows']['relation']['command'], stored['rows']['relation']['commit']) == ('python x', 'abc')
-    assert said[-1] == 'relation, few: 1.3 s a step, 2345 MB'
+    assert said[-1] == 'relation, few: 1.3 s, 2.3 GB'
+    assert run_large_inputs(tmp_path / 'y.json', families=['YOLO with IoU', 'faces'], **options) == {
+        'YOLO with IoU': {'sizes': {'few': {'error': 'killed'}}}, 'faces': stored['rows']['faces'] | {
+            'date': json.loads((tmp_path / 'y.json').read_text())['rows']['faces']['date'],
+        },
+    }  # fmt: skip
+    assert said[-2] == 'YOLO with IoU, few: failed: killed'
     assert format_large_inputs(stored).splitlines()[2:] == ['| faces | 1.3 s, 2.3 GB |', '| relation | 1.3 s, 2.3 GB |']
 
 
