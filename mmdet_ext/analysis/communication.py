@@ -1,6 +1,5 @@
 """What the ranks of a training send each other in a step: gradients, shards, and the counts of losses and heads."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mmdet_ext.engine.launch import load_config
+from mmdet_ext.utils.json_file import write_json
 from mmdet_ext.utils.provenance import collect_versions, find_commit
 
 from .shape_probe import build_model, make_inputs
@@ -113,8 +113,7 @@ def run_communication(
     }
     say(format_communication(result))
     if out is not None:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(f'{json.dumps(result, indent=2)}\n', encoding='utf-8')
+        write_json(out, result, indent=2)
     return rows
 
 

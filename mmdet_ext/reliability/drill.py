@@ -4,12 +4,11 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from mmdet_ext.utils.json_file import write_json
-from mmdet_ext.utils.provenance import collect_versions
+from mmdet_ext.utils.provenance import collect_versions, utc_now
 
 from .damaged_checkpoints import damaged_checkpoints
 from .damaged_images import truncated_images
@@ -64,7 +63,7 @@ def run_drill(
         for figures in found:
             # After each case: a drill that is killed keeps what it has.
             facts = {'seconds': round(time.perf_counter() - start, 1), 'seed': seed, 'command': command}
-            facts |= {'versions': collect_versions(), 'date': datetime.now(timezone.utc).isoformat(timespec='seconds')}
+            facts |= {'versions': collect_versions(), 'date': utc_now()}
             content[part] = {**figures, **facts}
             write_json(path, content, indent=1)
     return faults(content)

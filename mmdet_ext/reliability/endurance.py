@@ -13,7 +13,7 @@ from mmdet_ext.utils.json_file import write_json
 
 from .family_trainings import (
     FAMILIES,
-    add_hooks,
+    add_hook,
     check_families,
     draw_phantoms,
     family_config,
@@ -68,7 +68,7 @@ def run_endurance(
     for name in families:
         folder = work_dir / Path(FAMILIES[name]).stem / f'{steps}_steps_{workers}_workers_seed_{seed}'
         cfg = family_config(name, repository, work_dir, steps, workers, seed)
-        add_hooks(cfg, 'MemoryTraceHook', interval=INTERVAL)
+        add_hook(cfg, 'MemoryTraceHook', interval=INTERVAL)
         record = train_family(cfg, folder, repository)
         trace = read_trace(folder / TRACE)
         stored[name] = {

@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from datetime import datetime, timezone
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from mmdet_ext.engine.config_file import read_config
 from mmdet_ext.engine.hooks.run_record_hook import RECORD
 from mmdet_ext.graphs import CategoryGraph
 from mmdet_ext.utils.environment import set_variables
+from mmdet_ext.utils.json_file import write_json
+from mmdet_ext.utils.provenance import utc_now
 
 FAMILIES = {
     'relation': 'relation_rcnn/relation-faster-rcnn_r18-gn_fpn_chest-phantom.py',
@@ -68,13 +69,13 @@ def family_config(name: str, repository: str | Path, data: Path, steps: int, wor
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=steps, max_keep_ckpts=1)
     cfg.log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
     cfg.randomness = dict(seed=seed)
-    add_hooks(cfg, 'RunRecordHook')
+    add_hook(cfg, 'RunRecordHook')
     return cfg
 
 
-def add_hooks(cfg: Config, *kinds: str, **options: Any) -> None:
-    """Put hooks of these types behind the others."""
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), *(dict(type=kind, **options) for kind in kinds)]
+def add_hook(cfg: Config, kind: str, **options: Any) -> None:
+    """Put a hook behind the others."""
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type=kind, **options)]
 
 
 def train_family(cfg: Config, folder: Path, repository: str | Path) -> dict[str, Any]:
@@ -100,6 +101,49 @@ def train_family(cfg: Config, folder: Path, repository: str | Path) -> dict[str,
     return json.loads((folder / RECORD).read_text(encoding='utf-8'))
 
 
+def train_table(
+    out: str | Path,
+    column: str,
+    trainings: Mapping[str, Mapping[str, tuple[Config, Path]]],
+    repository: str | Path,
+    describe: Callable[[Mapping[str, Any]], str],
+    say: Callable[[str], None],
+    extra: Mapping[str, Any] | None = None,
+    **origin: Any,
+) -> dict[str, dict[str, Any]]:
+    """Trainings of each family, one kind beside the other; a failed one is written down and the next one begins.
+
+    Args:
+        out: JSON file, written after each family; families that are not trained now keep their row.
+        column: Key of the figures in a row.
+        trainings: By family and kind a config and the folder of its training.
+        repository: See `train_family`.
+        describe: Figures as a cell of a table.
+        say: Gets a line for each training.
+        extra: What else is in each row.
+        origin: See `row_origin`; it is in a row of which a training has succeeded.
+
+    Returns:
+        By family, for each kind `seconds` of a step and `peak_mb` of the training process, or `error`.
+    """
+    stored, rows = read_rows(out), {}
+    for name, kinds in trainings.items():
+        figures: dict[str, dict[str, Any]] = {}
+        row: dict[str, Any] = {column: figures, **(extra or {})}
+        for kind, (cfg, folder) in kinds.items():
+            try:
+                record = train_family(cfg, folder, repository)
+            except RuntimeError as error:
+                figures[kind] = {'error': str(error)}
+            else:
+                figures[kind] = {'seconds': record['step_seconds'], 'peak_mb': record['peak_memory_mb']}
+                row.update(row_origin(name, record, **origin))
+            say(f'{name}, {kind}: {describe(figures[kind])}')
+        rows[name] = stored[name] = row
+        write_json(out, {'rows': stored})
+    return rows
+
+
 def row_origin(name: str, record: dict[str, Any], workers: int, seed: int, command: str) -> dict[str, Any]:
     """Where the figures of a row come from: commit and versions are those of the training, not of today."""
     return {
@@ -107,7 +151,7 @@ def row_origin(name: str, record: dict[str, Any], workers: int, seed: int, comma
         'workers': workers,
         'seed': seed,
         'command': command,
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'date': utc_now(),
         'device': record['device'],
         'commit': record['commit'],
         'versions': record['versions'],

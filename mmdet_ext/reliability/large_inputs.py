@@ -7,18 +7,14 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from mmdet_ext.utils.json_file import write_json
-
 from .family_trainings import (
     FAMILIES,
     GRAPH,
-    add_hooks,
+    add_hook,
     check_families,
     draw_phantoms,
     family_config,
-    read_rows,
-    row_origin,
-    train_family,
+    train_table,
 )
 from .large_picture import make_large_picture
 
@@ -75,8 +71,8 @@ def run_large_inputs(
         ValueError: An unknown family.
     """
     check_families(families)
-    out, work_dir = Path(out), Path(work_dir).absolute()
-    stored, chosen = read_rows(out), SIZES if sizes is None else sizes
+    work_dir = Path(work_dir).absolute()
+    chosen = SIZES if sizes is None else sizes
     sources = draw_phantoms(work_dir, seed)
     folders = {}
     for kind, large in chosen.items():
@@ -85,25 +81,17 @@ def run_large_inputs(
             make_large_picture(source, folders[kind] / source.name, large.side, large.objects)
         # Classes that stand together do so in any picture.
         shutil.copy(work_dir / 'chest_phantom' / GRAPH, folders[kind] / 'chest_phantom')
-    rows = {}
-    for name in families:
-        figures: dict[str, dict[str, Any]] = {}
-        origin: dict[str, Any] = {}
-        for kind, large in chosen.items():
-            folder = folders[kind] / Path(FAMILIES[name]).stem / f'{workers}_workers_seed_{seed}'
-            cfg = large_config(name, large, repository, folders[kind], workers, seed)
-            try:
-                record = train_family(cfg, folder, repository)
-            except RuntimeError as error:
-                figures[kind] = {'error': str(error)}
-            else:
-                figures[kind] = {'seconds': record['step_seconds'], 'peak_mb': record['peak_memory_mb']}
-                origin = row_origin(name, record, workers, seed, command)
-            say(f'{name}, {kind}: {_cell(figures[kind])}')
-        rows[name] = {'sizes': figures, **origin}
-        stored[name] = rows[name]
-        write_json(out, {'rows': stored})
-    return rows
+    trainings = {
+        name: {
+            kind: (
+                large_config(name, large, repository, folders[kind], workers, seed),
+                folders[kind] / Path(FAMILIES[name]).stem / f'{workers}_workers_seed_{seed}',
+            )
+            for kind, large in chosen.items()
+        }
+        for name in families
+    }
+    return train_table(out, 'sizes', trainings, repository, _cell, say, workers=workers, seed=seed, command=command)
 
 
 def large_config(name: str, large: Large, repository: str | Path, data: Path, workers: int, seed: int) -> Config:
@@ -135,7 +123,7 @@ def large_config(name: str, large: Large, repository: str | Path, data: Path, wo
     elif cfg.model.train_cfg.assigner.type == 'MaxIoUAssigner':
         # 800,000 anchors by 1000 objects: mmdet's tables of all pairs take more than 20 GB, ours has none.
         cfg.model.train_cfg.assigner = dict(type='YOLOAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4)
-    add_hooks(cfg, 'CheckInvalidLossHook', interval=1)
+    add_hook(cfg, 'CheckInvalidLossHook', interval=1)
     return cfg
 
 

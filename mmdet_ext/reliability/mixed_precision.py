@@ -5,20 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from tabulate import tabulate
 
-from mmdet_ext.utils.json_file import write_json
+from mmdet_ext.analysis.tables import markdown_table
 
-from .family_trainings import (
-    FAMILIES,
-    add_hooks,
-    check_families,
-    draw_phantoms,
-    family_config,
-    read_rows,
-    row_origin,
-    train_family,
-)
+from .family_trainings import FAMILIES, add_hook, check_families, draw_phantoms, family_config, train_table
 
 DTYPES = ('float16', 'bfloat16')
 
@@ -62,29 +52,21 @@ def run_mixed_precision(
     unknown = [dtype for dtype in dtypes if dtype not in DTYPES]
     if unknown:
         raise ValueError(f'mixed precision is {" or ".join(DTYPES)}, not {unknown[0]!r}')
-    out, work_dir = Path(out), Path(work_dir).absolute()
-    stored = read_rows(out)
+    work_dir = Path(work_dir).absolute()
     draw_phantoms(work_dir, seed)
-    rows = {}
-    for name in families:
-        figures: dict[str, dict[str, Any]] = {}
-        origin: dict[str, Any] = {}
-        for dtype in dtypes:
-            folder = work_dir / Path(FAMILIES[name]).stem / f'{dtype}_{steps}_steps_{workers}_workers_seed_{seed}'
-            try:
-                record = train_family(
-                    mixed_config(name, dtype, repository, work_dir, steps, workers, seed), folder, repository
-                )
-            except RuntimeError as error:
-                figures[dtype] = {'error': str(error)}
-            else:
-                figures[dtype] = {'seconds': record['step_seconds'], 'peak_mb': record['peak_memory_mb']}
-                origin = row_origin(name, record, workers, seed, command)
-            say(f'{name}, {dtype}: {_cell(figures[dtype])}')
-        rows[name] = {'dtypes': figures, 'steps': steps, **origin}
-        stored[name] = rows[name]
-        write_json(out, {'rows': stored})
-    return rows
+    trainings = {
+        name: {
+            dtype: (
+                mixed_config(name, dtype, repository, work_dir, steps, workers, seed),
+                work_dir / Path(FAMILIES[name]).stem / f'{dtype}_{steps}_steps_{workers}_workers_seed_{seed}',
+            )
+            for dtype in dtypes
+        }
+        for name in families
+    }
+    return train_table(
+        out, 'dtypes', trainings, repository, _cell, say, {'steps': steps}, workers=workers, seed=seed, command=command
+    )
 
 
 def mixed_config(
@@ -93,7 +75,7 @@ def mixed_config(
     """The config of a family in mixed precision; arguments as those of `family_config`."""
     cfg = family_config(name, repository, data, steps, workers, seed)
     cfg.optim_wrapper.update(type='AmpOptimWrapper', dtype=dtype)
-    add_hooks(cfg, 'CheckInvalidLossHook', interval=1)
+    add_hook(cfg, 'CheckInvalidLossHook', interval=1)
     return cfg
 
 
@@ -102,10 +84,10 @@ def format_mixed_precision(content: Mapping[str, Any]) -> str:
     rows = content['rows']
     kinds = list(dict.fromkeys(kind for row in rows.values() for kind in row['dtypes']))
     lines = [
-        [name, row['steps'], *(_cell(row['dtypes'][kind]) if kind in row['dtypes'] else '' for kind in kinds)]
+        [name, str(row['steps']), *(_cell(row['dtypes'][kind]) if kind in row['dtypes'] else '' for kind in kinds)]
         for name, row in rows.items()
     ]
-    return tabulate(lines, ['family', 'steps', *kinds], tablefmt='github', disable_numparse=True) + '\n'
+    return markdown_table(['family', 'steps', *kinds], lines) + '\n'
 
 
 def _cell(figures: Mapping[str, Any]) -> str:

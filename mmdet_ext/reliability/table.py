@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tabulate import tabulate
+from mmdet_ext.analysis.tables import markdown_table
 
 
 def format_reliability(content: Mapping[str, Any]) -> str:
@@ -13,7 +13,7 @@ def format_reliability(content: Mapping[str, Any]) -> str:
         part = content['training']
         rows = [_case(case) for case in part['cases']]
         headers = ['what goes wrong', 'times', 'saves lost', 'resumed to the same weights', 'said in a sentence']
-        tables.append(f'{tabulate(rows, headers, tablefmt="github", disable_numparse=True)}\n\n{_made(part)}')
+        tables.append(f'{markdown_table(headers, rows)}\n\n{_made(part)}')
     if 'files' in content:
         part = content['files']
         rows = [
@@ -24,7 +24,7 @@ def format_reliability(content: Mapping[str, Any]) -> str:
         defects = sum(len(kind['defects']) for kind in part['cases'])
         rows.append(['all', f'{total[0]:,}', f'{total[1]:,}', str(defects)])
         headers = ['files', 'tried', 'refused in a sentence', 'defects']
-        tables.append(f'{tabulate(rows, headers, tablefmt="github", disable_numparse=True)}\n\n{_made(part)}')
+        tables.append(f'{markdown_table(headers, rows)}\n\n{_made(part)}')
     return '\n\n'.join(tables) + '\n'
 
 

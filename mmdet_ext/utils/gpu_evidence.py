@@ -4,7 +4,6 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +12,8 @@ import torch
 import mmdet_ext
 
 from .json_file import write_json
-from .provenance import collect_versions, find_commit
+from .provenance import collect_versions, find_commit, utc_now
+from .support_matrix import count_outcomes
 
 FOLDER = 'benchmarks/gpu'
 JUNIT = 'junit.xml'
@@ -92,26 +92,18 @@ def gather_gpu_evidence(
         say(f'{name}: python {" ".join(words)}')
         codes[name] = subprocess.run([sys.executable, *words], cwd=repository).returncode
         if junit.is_file():
-            write_json(folder / part.file, _count_tests(junit), indent=2)
+            write_json(folder / part.file, {**count_outcomes(junit), 'failures': _failed_tests(junit)}, indent=2)
             junit.unlink()
     return codes
 
 
-def _count_tests(junit: Path) -> dict[str, Any]:
-    """Numbers of pytest's report, and the names of what failed."""
-    cases = list(ElementTree.parse(junit).iter('testcase'))
-    outcomes = {'failed': ('failure', 'error'), 'skipped': ('skipped',)}
-    found: dict[str, Any] = {
-        outcome: sum(any(case.find(tag) is not None for tag in tags) for case in cases)
-        for outcome, tags in outcomes.items()
-    }
-    found['passed'] = len(cases) - sum(found.values())
-    found['failures'] = [
+def _failed_tests(junit: Path) -> list[str]:
+    cases = ElementTree.parse(junit).iter('testcase')
+    return [
         f'{case.get("classname")}::{case.get("name")}'
         for case in cases
-        if any(case.find(tag) is not None for tag in outcomes['failed'])
+        if case.find('failure') is not None or case.find('error') is not None
     ]
-    return found
 
 
 def _describe_machine(repository: str | Path) -> dict[str, Any]:
@@ -120,7 +112,7 @@ def _describe_machine(repository: str | Path) -> dict[str, Any]:
         'gpu': torch.cuda.get_device_name(),
         'cuda': torch.version.cuda,
         'driver': subprocess.run(query, capture_output=True, text=True).stdout.strip(),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        'date': utc_now(),
         'commit': find_commit(repository),
         'versions': collect_versions(),
     }

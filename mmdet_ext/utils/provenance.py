@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import subprocess
+from datetime import datetime, timezone
 from pathlib import Path
 
 import torch
@@ -17,6 +18,11 @@ def collect_versions() -> dict[str, str]:
     hosts = {host.name: number for module in MODULES for host, number in find_hosts(module)}
     # The version is a class of torch's own, which a checkpoint read without unpickling code cannot hold.
     return {'mmdet_ext': __version__, **hosts, 'torch': str(torch.__version__), 'python': platform.python_version()}
+
+
+def utc_now() -> str:
+    """Date and time to the second, `2026-01-31T12:00:00+00:00`."""
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
 def hash_file(path: str | Path) -> str:

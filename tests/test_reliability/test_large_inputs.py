@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.reliability import large_inputs
+from mmdet_ext.reliability import family_trainings
 from mmdet_ext.reliability.family_trainings import FAMILIES
 from mmdet_ext.reliability.large_inputs import Large, format_large_inputs, large_config, run_large_inputs
 
@@ -49,7 +49,7 @@ def test_rows_stay(tmp_path, monkeypatch):
         assert len(json.loads((data / 'face_phantom' / 'annotations' / 'train.json').read_text())['annotations']) == 30
         return run_record()
 
-    monkeypatch.setattr(large_inputs, 'train_family', train)
+    monkeypatch.setattr(family_trainings, 'train_family', train)
     options = dict(sizes=FEW, work_dir=tmp_path, repository=ROOT, command='python x', say=said.append)
     out = tmp_path / 'x.json'
     run_large_inputs(out, families=['faces'], **options)

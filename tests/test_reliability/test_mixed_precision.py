@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmdet_ext.reliability import mixed_precision
+from mmdet_ext.reliability import family_trainings
 from mmdet_ext.reliability.mixed_precision import format_mixed_precision, mixed_config, run_mixed_precision
 
 from .training_record import run_record
@@ -29,7 +29,7 @@ def test_a_failure_is_written_down_and_the_next_one_begins(tmp_path, monkeypatch
             raise RuntimeError('it ended with exit code 1')
         return run_record(step_seconds=0.0314, peak_memory_mb=1500)
 
-    monkeypatch.setattr(mixed_precision, 'train_family', train)
+    monkeypatch.setattr(family_trainings, 'train_family', train)
     out = tmp_path / 'x.json'
     options = dict(work_dir=tmp_path, repository=ROOT, command='python x', say=said.append)
     run_mixed_precision(out, families=['faces'], dtypes=['bfloat16'], **options)

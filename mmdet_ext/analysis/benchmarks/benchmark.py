@@ -8,7 +8,6 @@ import json
 import platform
 import statistics
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 from tabulate import tabulate
 
 from mmdet_ext.utils.json_file import write_json
-from mmdet_ext.utils.provenance import collect_versions
+from mmdet_ext.utils.provenance import collect_versions, utc_now
 
 from .complete_iou import COMPLETE_IOU_CASES
 from .geometry_attention import GeometryAttentionCase
@@ -154,7 +153,7 @@ def run_benchmark(
             'work': sample.work._asdict(),
             'rates': sample.rates._asdict(),
             'command': command,
-            'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'date': utc_now(),
             'seed': seed,
             'device': torch.cuda.get_device_name(device) if device.startswith('cuda') else 'cpu',
             'cpu': _processor(),

@@ -195,6 +195,7 @@ RELATION = {
     'model.roi_head.bbox_head.fusion': 'concat',
     'model.roi_head.bbox_head.relations': [dict(type='GeometryAttentionRelation', keys='nongt')],
 }
+FAST = {'model.roi_head.bbox_roi_extractor.type': 'FastRoIExtractor'}
 FACE = 'mmdet_ext::retina_face/retina-face_r50_fpn-ssh_4xb8-100e_wider-face.py'
 PLAIN_FPN = dict(_delete_=True, type='FPN', in_channels=[512, 1024, 2048], out_channels=256, num_outs=3)
 # The targets: a relation alone costs a plain R-CNN 5 % at most, and with what this package has for CPUs nothing.
@@ -206,7 +207,7 @@ TRAINING_STEP_CASES = (
     TrainingStepCase(
         'relation-step-fast', 'relation-step with FastRoIExtractor and ChannelsLastHook', RCNN, RCNN,
         'plain Faster R-CNN', speed=1.0, same=RPN, channels_last=True,
-        options={**RELATION, 'model.roi_head.bbox_roi_extractor.type': 'FastRoIExtractor'},
+        options={**RELATION, **FAST},
     ),
     TrainingStepCase(
         'mask-step', 'Mask R-CNN R50-FPN with a geometry attention',
@@ -245,7 +246,6 @@ TRAINING_STEP_CASES = (
     ),
 )  # fmt: skip
 # mmcv has no RoIAlign of bfloat16: there both sides take ours.
-FAST = {'model.roi_head.bbox_roi_extractor.type': 'FastRoIExtractor'}
 GPU_STEP_CASES = tuple(
     TrainingStepCase(
         f'relation-step-{batch}-{kind}', 'Faster R-CNN R50-FPN with a geometry attention', RCNN, RCNN,
